@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * kvmft: fault tolerance for KVM guests, user space interface.
+ *
+ * Two kinds of file descriptor:
+ *
+ *   /dev/kvmft   mode 0600; open() needs CAP_SYS_ADMIN.  Answers questions about
+ *                the module and makes sessions.
+ *   session      made by KVMFT_CREATE_SESSION, close-on-exec.  The session lives
+ *                as long as the descriptor: the last close() ends it.
+ *
+ * Every structure starts with @size, which the caller sets to sizeof() of the
+ * structure it was compiled with.  The kernel accepts a structure that is larger
+ * than its own when the bytes it does not know are zero (else E2BIG), and refuses
+ * one that is smaller than the first version of the structure (EINVAL).  @flags
+ * bits without a meaning and @reserved fields have to be zero (EINVAL).
+ */
+#ifndef _UAPI_LINUX_KVMFT_H
+#define _UAPI_LINUX_KVMFT_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/**
+ * KVMFT_API_VERSION - what KVMFT_GET_API_VERSION returns
+ *
+ * Incremented when an existing call changes its meaning; additions do not.
+ */
+#define KVMFT_API_VERSION	1
+
+/*
+ * Ioctl type 0xDC, numbers 00-1F: free in
+ * Documentation/userspace-api/ioctl/ioctl-number.rst as of Linux 6.12.
+ */
+#define KVMFT_IOCTL_TYPE	0xDC
+
+/**
+ * enum kvmft_verdict - may sessions rely on this machine's event counter?
+ * @KVMFT_VERDICT_UNTESTED: the self-test has not run
+ * @KVMFT_VERDICT_EXACT: every check of the self-test passed
+ * @KVMFT_VERDICT_REFUSED: unknown CPU, counter missing or taken, or a check
+ *	failed; the reason and the remedy are in sysfs (counter/reason) and in the
+ *	kernel log
+ */
+enum kvmft_verdict {
+	KVMFT_VERDICT_UNTESTED	= 0,
+	KVMFT_VERDICT_EXACT	= 1,
+	KVMFT_VERDICT_REFUSED	= 2,
+};
+
+/**
+ * enum kvmft_state - life of a session
+ * @KVMFT_STATE_ARMED: made; the vCPU has not passed a boundary since
+ * @KVMFT_STATE_COUNTING: the vCPU's position is being counted
+ * @KVMFT_STATE_ENDED: over, for the reason in &enum kvmft_end; the descriptor
+ *	only answers KVMFT_SESSION_STATUS any more
+ */
+enum kvmft_state {
+	KVMFT_STATE_ARMED	= 1,
+	KVMFT_STATE_COUNTING	= 2,
+	KVMFT_STATE_ENDED	= 3,
+};
+
+/**
+ * enum kvmft_end - why a session ended
+ * @KVMFT_END_NONE: it has not
+ * @KVMFT_END_CLOSED: its last descriptor was closed (seen in tracepoints only)
+ * @KVMFT_END_VM_DESTROYED: the last reference to the VM was dropped
+ * @KVMFT_END_COUNTER_LOST: a counter was lost while the vCPU was in the guest
+ *	(the PMU was taken by a CPU-wide pinned event, or the kernel throttled it)
+ * @KVMFT_END_VCPU_ADDED: a second vCPU was created
+ * @KVMFT_END_NO_COUNTER: the counters could not be opened on the vCPU's thread
+ */
+enum kvmft_end {
+	KVMFT_END_NONE		= 0,
+	KVMFT_END_CLOSED	= 1,
+	KVMFT_END_VM_DESTROYED	= 2,
+	KVMFT_END_COUNTER_LOST	= 3,
+	KVMFT_END_VCPU_ADDED	= 4,
+	KVMFT_END_NO_COUNTER	= 5,
+};
+
+/**
+ * struct kvmft_info - the module and the machine (KVMFT_GET_INFO)
+ * @size: sizeof(struct kvmft_info)
+ * @flags: zero
+ * @api_version: KVMFT_API_VERSION of the module
+ * @verdict: &enum kvmft_verdict
+ * @sessions: number of sessions that exist
+ * @hooks: number of KVM functions that are redirected at this moment; zero
+ *	whenever no session exists
+ * @skid_max: largest distance, in conditional branches, between the requested and
+ *	the observed place of an overflow during the self-test
+ * @reserved: zero
+ */
+struct kvmft_info {
+	__u32 size;
+	__u32 flags;
+	__u32 api_version;
+	__u32 verdict;
+	__u32 sessions;
+	__u32 hooks;
+	__u64 skid_max;
+	__u64 reserved[4];
+};
+
+/**
+ * struct kvmft_create_session - protect a VM (KVMFT_CREATE_SESSION)
+ * @size: sizeof(struct kvmft_create_session)
+ * @flags: zero
+ * @vm_fd: descriptor of the VM, from KVM_CREATE_VM (or pidfd_getfd())
+ * @pad: zero
+ * @reserved: zero
+ */
+struct kvmft_create_session {
+	__u32 size;
+	__u32 flags;
+	__s32 vm_fd;
+	__u32 pad;
+	__u64 reserved[4];
+};
+
+/**
+ * struct kvmft_session_status - a session (KVMFT_SESSION_STATUS)
+ * @size: sizeof(struct kvmft_session_status)
+ * @flags: zero
+ * @id: number of the session, as in /sys/class/misc/kvmft/session<id>/
+ * @state: &enum kvmft_state
+ * @end: &enum kvmft_end
+ * @pad: zero
+ * @exits: returns from the guest since the session was made
+ * @cond: conditional branches retired by the guest, as read after the last exit
+ * @taken: taken branches retired by the guest, less one for each VMRUN, as read
+ *	after the last exit
+ * @rip: guest RIP after the last exit
+ * @stop_at: requested stop, as an absolute value of @cond; 0: none pending
+ * @stopped_at: value of @cond at which the last requested stop took the vCPU out
+ *	of the guest; 0: none yet
+ * @overflows: overflow interrupts that arrived and were asked for
+ * @lost: stops that were passed without an overflow interrupt, noticed at a later
+ *	exit
+ * @spurious: non-maskable interrupts that took the vCPU out of the guest while a
+ *	stop was pending, but were no overflow of the session's counter
+ * @reserved: zero
+ *
+ * The counts belong together when the vCPU is not in KVM_RUN; otherwise they are
+ * those of the most recent exit that had been accounted in full.
+ */
+struct kvmft_session_status {
+	__u32 size;
+	__u32 flags;
+	__u64 id;
+	__u32 state;
+	__u32 end;
+	__u64 exits;
+	__u64 cond;
+	__u64 taken;
+	__u64 rip;
+	__u64 stop_at;
+	__u64 stopped_at;
+	__u64 overflows;
+	__u64 lost;
+	__u64 spurious;
+	__u64 reserved[4];
+};
+
+/**
+ * struct kvmft_session_stop - stop the vCPU at a count (KVMFT_SESSION_STOP)
+ * @size: sizeof(struct kvmft_session_stop)
+ * @flags: zero
+ * @cond: conditional branches from the place where the vCPU is now; 0 withdraws a
+ *	pending stop
+ * @reserved: zero
+ *
+ * When the counter passes the requested count the vCPU leaves the guest, at that
+ * branch plus the skid of the machine's overflow interrupt, and KVM_RUN returns
+ * -1 with errno EINTR, as it does for a signal.  kvmft_session_status.stopped_at
+ * tells the place.  The request is for a vCPU that is outside KVM_RUN: EBUSY if it
+ * is inside.
+ */
+struct kvmft_session_stop {
+	__u32 size;
+	__u32 flags;
+	__u64 cond;
+	__u64 reserved[4];
+};
+
+/**
+ * DOC: calls on /dev/kvmft
+ *
+ * KVMFT_GET_API_VERSION
+ *	Returns KVMFT_API_VERSION; takes no argument (EINVAL unless it is zero).
+ *
+ * KVMFT_GET_INFO
+ *	Fills &struct kvmft_info.
+ *	EFAULT, EINVAL, E2BIG: see the top of this file.
+ *
+ * KVMFT_SELF_TEST
+ *	Runs the counter's self-test again, in a guest of its own; takes no
+ *	argument.  Returns 0 when the verdict is KVMFT_VERDICT_EXACT.
+ *	EBUSY: a session exists.  EOPNOTSUPP: the verdict is KVMFT_VERDICT_REFUSED.
+ *	EINTR: a signal came.
+ *
+ * KVMFT_CREATE_SESSION
+ *	Returns the descriptor of a new session, from &struct kvmft_create_session.
+ *	EFAULT, EINVAL, E2BIG: see the top of this file.
+ *	EBADF: @vm_fd is not open.  EINVAL: @vm_fd is not a VM.
+ *	EBUSY: the VM has a session already, or is being destroyed.
+ *	EOPNOTSUPP: the VM does not have exactly one vCPU, or the counter's verdict
+ *	is not KVMFT_VERDICT_EXACT, or a KVM function can not be hooked on this
+ *	kernel; the kernel log says which.
+ *	EMFILE, ENFILE, ENOMEM: as for open().
+ *
+ * DOC: calls on a session
+ *
+ * KVMFT_SESSION_STATUS
+ *	Fills &struct kvmft_session_status.
+ *	EFAULT, EINVAL, E2BIG: see the top of this file.
+ *
+ * KVMFT_SESSION_STOP
+ *	Takes &struct kvmft_session_stop.
+ *	EFAULT, EINVAL, E2BIG: see the top of this file.
+ *	ERANGE: @cond is larger than KVMFT_STOP_MAX.
+ *	EBUSY: the vCPU is inside KVM_RUN.  ESTALE: the session has ended.
+ *
+ * Any other number is ENOTTY.  poll() on a session reports EPOLLHUP once it has
+ * ended.
+ */
+#define KVMFT_GET_API_VERSION	_IO(KVMFT_IOCTL_TYPE, 0x00)
+#define KVMFT_GET_INFO		_IOWR(KVMFT_IOCTL_TYPE, 0x01, struct kvmft_info)
+#define KVMFT_SELF_TEST		_IO(KVMFT_IOCTL_TYPE, 0x02)
+#define KVMFT_CREATE_SESSION	_IOW(KVMFT_IOCTL_TYPE, 0x03, struct kvmft_create_session)
+
+#define KVMFT_SESSION_STATUS	_IOWR(KVMFT_IOCTL_TYPE, 0x10, struct kvmft_session_status)
+#define KVMFT_SESSION_STOP	_IOW(KVMFT_IOCTL_TYPE, 0x11, struct kvmft_session_stop)
+
+/* Half the range of the narrowest counter in use: AMD64 PMCs have 48 bits (APM vol. 2, 13.2.1) */
+#define KVMFT_STOP_MAX		(1ULL << 46)
+
+#endif /* _UAPI_LINUX_KVMFT_H */
