@@ -2,13 +2,16 @@
 """What the lab's commands do."""
 
 import os
+import shlex
 import subprocess
 import sys
 
+from . import control as control_socket
 from . import emulator, initramfs, kernel, paths
 from .host import Host, RunDirectory, Spec, check_spec
 from .loop import Loop
 from .messages import LabError, say
+from .scenario import Scenario
 
 
 def _install(*arguments):
@@ -107,3 +110,19 @@ def run(arguments):
     for line in lines:
         say(f'{spec.name}: {line}')
     return status
+
+
+def topology(arguments):
+    """lab topology"""
+    scenario = Scenario(arguments.file, arguments.words)
+    return scenario.run(arguments.verbose, arguments.control)
+
+
+def control(arguments):
+    """lab control"""
+    words = arguments.step
+    step = words[0] if len(words) == 1 else shlex.join(words)
+    answer = control_socket.ask(arguments.path, step)
+    if answer:
+        print(answer)
+    return 0

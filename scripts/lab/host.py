@@ -7,6 +7,8 @@ import pathlib
 import secrets
 import shlex
 import signal
+import socket
+import subprocess
 import tempfile
 import time
 
@@ -22,6 +24,15 @@ BOOT = ('console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off '
 
 # How long a host may go on after its kernel said that something hangs.
 HANG_GRACE = 60
+
+
+@dataclasses.dataclass
+class Link:
+    """A network card, and the socket its frames go through."""
+
+    socket: socket.socket
+    mac: str
+    address: str = ''
 
 
 @dataclasses.dataclass
@@ -44,17 +55,9 @@ class Spec:
     allow: list = dataclasses.field(default_factory=list)
     environment: dict = dataclasses.field(default_factory=dict)
     directory: str = dataclasses.field(default_factory=os.getcwd)
+    takes_input: bool = False
     networks: list = dataclasses.field(default_factory=list)
     arguments: list = dataclasses.field(default_factory=list)
-
-
-@dataclasses.dataclass
-class Link:
-    """A network card: QEMU's -netdev without the id, and its address."""
-
-    netdev: str
-    mac: str
-    address: str = ''
 
 
 class RunDirectory:
@@ -125,8 +128,10 @@ class Host:
         self.running = False
         self.timed_out = False
         self.killed = False
+        self.stopped = False
         self._status_text = b''
         self._open = {}
+        self._input = None
         self._timers = []
         self._ending = False
         self._end_on_console = False
@@ -145,16 +150,23 @@ class Host:
         command = self._command(
             chosen, image, {name: ends[1] for name, ends in pipes.items()})
         stderr_reader, stderr_writer = os.pipe()
+        passed = [ends[1] for ends in pipes.values()]
+        passed += [link.socket.fileno() for link in spec.networks]
+        if spec.takes_input:
+            self._input, far = socket.socketpair()
+            passed.append(far.detach())
+            command += ['-chardev', f'socket,id=in,fd={passed[-1]}',
+                        '-device', 'virtserialport,chardev=in,name=lab.in']
         self._started = time.monotonic()
         try:
             self.child = process.spawn(
-                command, stdin=-3, stdout=stderr_writer,
-                stderr=stderr_writer,
-                pass_fds=[ends[1] for ends in pipes.values()])
+                command, stdin=subprocess.DEVNULL, stdout=stderr_writer,
+                stderr=stderr_writer, pass_fds=passed)
         finally:
-            os.close(stderr_writer)
-            for ends in pipes.values():
-                os.close(ends[1])
+            for descriptor in (stderr_writer, *passed):
+                os.close(descriptor)
+            for link in spec.networks:
+                link.socket.detach()
         self.running = True
         takers = {'console': self._take_console, 'out': self.output.feed,
                   'err': self.error.feed, 'status': self._take_status}
@@ -181,6 +193,7 @@ class Host:
             'options': ''.join(
                 f'{name}={shlex.quote(value)}\n' for name, value in (
                     ('nonce', self.nonce), ('name', spec.name),
+                    ('takes_input', 'yes' if spec.takes_input else ''),
                     ('shares', '\n'.join(spec.shares)),
                     ('addresses', '\n'.join(link.address or '-'
                                             for link in spec.networks)))),
@@ -225,11 +238,17 @@ class Host:
                                    f'mount_tag=share{number},'
                                    'security_model=none,multidevs=remap']
         for number, link in enumerate(spec.networks):
-            kind, _, rest = link.netdev.partition(',')
-            command += ['-netdev', f'{kind},id=net{number},{rest}',
+            command += ['-netdev', f'dgram,id=net{number},local.type=fd,'
+                                   f'local.str={link.socket.fileno()}',
                         '-device', f'virtio-net-pci,netdev=net{number},'
                                    f'mac={link.mac},romfile=']
         return command + spec.arguments
+
+    def write(self, text):
+        """Give the command's standard input some text."""
+        if self._input is None or not self.running:
+            raise LabError(f'host {self.spec.name} takes no input')
+        self._input.sendall(text.encode())
 
     # Following
 
@@ -318,6 +337,12 @@ class Host:
             self._ending = True
             self.child.kill()
 
+    def stop(self):
+        """End the host, which is no failure."""
+        if self.running:
+            self.stopped = True
+            self._end_emulator()
+
     def _emulator_ended(self):
         self.child.wait()
         for descriptor, taker in list(self._open.items()):
@@ -330,6 +355,8 @@ class Host:
         self.output.finish()
         self.error.finish()
         self.console.finish()
+        if self._input:
+            self._input.close()
         self.times['gone'] = self._elapsed(), None
         self.running = False
 
@@ -356,6 +383,8 @@ class Host:
                                 *self.console.around_complaints()]
         if self.killed:
             return 128 + signal.SIGKILL, []
+        if self.stopped:
+            return self.status or 0, []
         if self.status is None:
             code = self.child.returncode
             how = (f'was killed by signal {-code}' if code < 0 else

@@ -89,6 +89,22 @@ def parser():
                      help='one argument: for the shell; several: words')
     run.set_defaults(function=commands.run)
 
+    several = commands_of.add_parser(
+        'topology', help='run several hosts, described in a TOML file')
+    several.add_argument('-v', '--verbose', action='store_true')
+    several.add_argument('--control', metavar='PATH',
+                         help='socket to listen on for "lab control"')
+    several.add_argument('file')
+    several.add_argument('words', nargs='*',
+                         help='"$1"... of the hosts\' commands')
+    several.set_defaults(function=commands.topology)
+
+    steer = commands_of.add_parser(
+        'control', help='act on a running topology')
+    steer.add_argument('path')
+    steer.add_argument('step', nargs='+')
+    steer.set_defaults(function=commands.control)
+
     about = commands_of.add_parser('kernel',
                                    help='print the kernel hosts boot')
     about.add_argument('--kernel', metavar='VERSION|DIR')
