@@ -209,6 +209,7 @@ struct kvmft_session_stop {
  *	EOPNOTSUPP: the VM does not have exactly one vCPU, or the counter's verdict
  *	is not KVMFT_VERDICT_EXACT, or a KVM function can not be hooked on this
  *	kernel; the kernel log says which.
+ *	ENOEXEC: KVM's modules are not those that kvmft was built for: rebuild it.
  *	EMFILE, ENFILE, ENOMEM: as for open().
  *
  * DOC: calls on a session
@@ -220,7 +221,7 @@ struct kvmft_session_stop {
  * KVMFT_SESSION_STOP
  *	Takes &struct kvmft_session_stop.
  *	EFAULT, EINVAL, E2BIG: see the top of this file.
- *	ERANGE: @cond is larger than KVMFT_STOP_MAX.
+ *	ERANGE: @cond is neither 0 nor from KVMFT_STOP_MIN to KVMFT_STOP_MAX.
  *	EBUSY: the vCPU is inside KVM_RUN.  ESTALE: the session has ended.
  *
  * Any other number is ENOTTY.  poll() on a session reports EPOLLHUP once it has
@@ -234,7 +235,12 @@ struct kvmft_session_stop {
 #define KVMFT_SESSION_STATUS	_IOWR(KVMFT_IOCTL_TYPE, 0x10, struct kvmft_session_status)
 #define KVMFT_SESSION_STOP	_IOW(KVMFT_IOCTL_TYPE, 0x11, struct kvmft_session_stop)
 
-/* Half the range of the narrowest counter in use: AMD64 PMCs have 48 bits (APM vol. 2, 13.2.1) */
+/*
+ * Range of kvmft_session_stop.cond.  Perf can not make a counter overflow after a single
+ * event (x86_perf_event_set_period() in arch/x86/events/core.c); AMD's counters have 48
+ * bits, of which perf uses 47 (APM volume 2, 13.2.1, and amd_core_pmu_init()).
+ */
+#define KVMFT_STOP_MIN		2
 #define KVMFT_STOP_MAX		(1ULL << 46)
 
 #endif /* _UAPI_LINUX_KVMFT_H */

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+#	make			build kvmft.ko for the running kernel
+#	make KDIR=DIR		... for the kernel whose build directory is DIR
+#	make modules_install	install it for that kernel
+#	make check		set the lab up and run every test
+#	make check-debug	the module's tests on a kernel with KASAN, lockdep, kmemleak
+#	make stress N=200	insmod/rmmod rounds beside guests that are not ours
+#	make bench		what a hooked call costs, in instructions
+#	make style		checkpatch, sparse, warnings, layers
+#	make clean
+#
+# KMODS=DIR is where the target kernel's modules are (/lib/modules/VERSION), for the
+# types of KVM; it is needed when they are neither there nor in the lab's cache.
+
+KDIR ?= /lib/modules/$(shell uname -r)/build
+KVER := $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null)
+KMODS ?= $(firstword $(wildcard /lib/modules/$(KVER)/kernel) \
+		     $(wildcard $(KDIR)/arch/x86/kvm/kvm.ko) \
+		     $(shell scripts/lab/lab kernel --modules $(KVER) 2>/dev/null))
+VMLINUX ?= $(firstword $(wildcard $(KDIR)/vmlinux) /sys/kernel/btf/vmlinux)
+
+all: modules
+
+modules modules_install: kvmft/layout.h
+	$(MAKE) -C $(KDIR) M=$(CURDIR) $@
+
+kvmft/layout.h: FORCE
+	@test -n "$(KVER)" || { \
+		echo "$(KDIR): no build directory of a kernel." >&2; \
+		echo "Install linux-headers for the running kernel, or say make KDIR=..." >&2; \
+		exit 1; }
+	@scripts/layout/layout --kernel $(KVER) --vmlinux $(VMLINUX) --modules "$(KMODS)" --output $@
+
+clean:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) $@
+	$(RM) -r kvmft/layout.h build
+
+FORCE:
+.PHONY: all modules modules_install clean FORCE

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The vendor side of KVM behind one table.  svm.c has AMD's; nothing above this file
+ * knows which one is in use.
+ */
+#ifndef _KVMFT_ARCH_H
+#define _KVMFT_ARCH_H
+
+#include <linux/fs.h>
+#include <linux/types.h>
+
+#include "hook.h"
+
+/**
+ * struct kvmft_arch_events - the events that make up a position
+ * @cond: raw perf event: retired conditional branches
+ * @taken: raw perf event: retired taken branches
+ * @taken_per_entry: how much @taken counts for entering the guest itself
+ * @unsafe: raw perf event that must not occur, or the others are inexact; 0: none
+ * @unsafe_remedy: what to do when it does
+ */
+struct kvmft_arch_events {
+	u64 cond;
+	u64 taken;
+	unsigned int taken_per_entry;
+	u64 unsafe;
+	const char *unsafe_remedy;
+};
+
+/**
+ * struct kvmft_arch_ops - a vendor
+ * @module: name of KVM's vendor module
+ * @hooks: functions to hook, NULL-terminated, the most frequently called first
+ * @btf_crc: checksum of the BTF of @module that layout.h was made from
+ * @events: what to count on the CPU we run on; NULL: not a CPU we know
+ */
+struct kvmft_arch_ops {
+	const char *module;
+	struct kvmft_hook *const *hooks;
+	u32 btf_crc;
+	const struct kvmft_arch_events *(*events)(void);
+};
+
+extern const struct kvmft_arch_ops kvmft_svm_ops;
+
+/* Hooks that do not depend on the vendor (kvm.c), for the lists of all. */
+extern struct kvmft_hook kvmft_hook_kvm_apic_accept_events;
+extern struct kvmft_hook kvmft_hook_kvm_arch_destroy_vm;
+extern struct kvmft_hook kvmft_hook_kvm_arch_vcpu_precreate;
+
+/*
+ * The vendor that made the VM behind @vm; NULL, after saying so in the kernel log, if it
+ * is not one with support.
+ */
+const struct kvmft_arch_ops *kvmft_arch_of_vm(const struct file *vm);
+
+/* 0 if the KVM in memory is what layout.h was made from, else -ENOEXEC. */
+int kvmft_arch_check(const struct kvmft_arch_ops *arch);
+
+#endif /* _KVMFT_ARCH_H */

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * One ftrace_ops with FTRACE_OPS_FL_IPMODIFY covers all hooked functions.  Its
+ * callback runs at their entry, looks up whether the call is for a protected VM and
+ * if so makes ftrace return into the replacement.  The replacement reaches the
+ * original by a static call to the instruction behind the fentry site: a direct
+ * CALL, so no ENDBR is needed there (IBT), nothing goes through a retpoline, and
+ * ftrace is not entered a second time.
+ *
+ * Removing them: unregister_ftrace_function() waits until no task is left in
+ * ftrace's trampoline; the hooked calls of a VM are over before its session lets go
+ * of the hooks (vm->calls); synchronize_rcu_tasks() covers tasks that were preempted
+ * between the callback and the replacement's first instructions, or between
+ * its last reference and its return.
+ *
+ * Locking: hooks_lock serialises installing and removing; ftrace takes its own
+ * locks inside.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/ftrace.h>
+#include <linux/mutex.h>
+#include <linux/rcupdate.h>
+
+#include "hook.h"
+#include "symbol.h"
+#include "vm.h"
+
+static DEFINE_MUTEX(hooks_lock);
+static struct kvmft_hook *installed[KVMFT_HOOKS_MAX + 1];	/* ends with NULL */
+static unsigned int nr_installed;
+static unsigned int users;
+static struct module *vendor_module;
+
+static const struct kvm *hook_vm(const struct kvmft_hook *hook, unsigned long arg)
+{
+	switch (hook->key) {
+	case KVMFT_HOOK_VCPU:
+		return ((struct kvm_vcpu *)arg)->kvm;
+	case KVMFT_HOOK_VM:
+		return (struct kvm *)arg;
+	}
+	return NULL;
+}
+
+static void notrace hook_callback(unsigned long ip, unsigned long parent_ip,
+				  struct ftrace_ops *ops, struct ftrace_regs *fregs)
+{
+	struct kvmft_hook *const *hook = installed;
+
+	while (*hook && (*hook)->fentry != ip)
+		hook++;
+	if (*hook && kvmft_vm_protected(hook_vm(*hook, ftrace_regs_get_argument(fregs, 0))))
+		ftrace_regs_set_instruction_pointer(fregs, (unsigned long)(*hook)->replacement);
+}
+
+static struct ftrace_ops hook_ops = {
+	.func = hook_callback,
+	.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
+};
+
+static int resolve(struct kvmft_hook *hook)
+{
+	unsigned long addr = kvmft_symbol_lookup(hook->module, hook->function);
+	unsigned long fentry;
+
+	if (!addr) {
+		pr_err("%s: no such function in %s: inlined, renamed, or a kernel that kvmft does not know\n",
+		       hook->function, hook->module);
+		return -EOPNOTSUPP;
+	}
+	fentry = kvmft_symbol_fentry(addr);
+	if (!fentry) {
+		pr_err("%s: in %s, but not traceable\n", hook->function, hook->module);
+		return -EOPNOTSUPP;
+	}
+	if (hook->fentry != fentry) {
+		hook->set_original(fentry + MCOUNT_INSN_SIZE);
+		hook->fentry = fentry;
+	}
+	return 0;
+}
+
+static int install(struct kvmft_hook *const *hooks)
+{
+	unsigned long ips[KVMFT_HOOKS_MAX];
+	unsigned int i;
+	int ret;
+
+	for (i = 0; hooks[i]; i++) {
+		if (WARN_ON_ONCE(i == KVMFT_HOOKS_MAX))
+			return -EOPNOTSUPP;
+		ret = resolve(hooks[i]);
+		if (ret)
+			return ret;
+		installed[i] = hooks[i];
+		ips[i] = hooks[i]->fentry;
+	}
+	installed[i] = NULL;
+
+	ret = ftrace_set_filter_ips(&hook_ops, ips, i, 0, 1);
+	if (!ret)
+		ret = register_ftrace_function(&hook_ops);
+	if (ret) {
+		pr_err("ftrace refuses to redirect KVM's functions (%d): a live patch on the same function, or kernel.ftrace_enabled=0\n",
+		       ret);
+		ftrace_free_filter(&hook_ops);
+		return ret;
+	}
+	WRITE_ONCE(nr_installed, i);
+	return 0;
+}
+
+int kvmft_hooks_get(struct kvmft_hook *const *hooks, struct module *vendor)
+{
+	int ret = 0;
+
+	mutex_lock(&hooks_lock);
+	if (!users) {
+		if (!try_module_get(vendor)) {
+			ret = -ENODEV;
+			goto unlock;
+		}
+		ret = install(hooks);
+		if (ret) {
+			module_put(vendor);
+			goto unlock;
+		}
+		vendor_module = vendor;
+	}
+	users++;
+unlock:
+	mutex_unlock(&hooks_lock);
+	return ret;
+}
+
+void kvmft_hooks_put(void)
+{
+	mutex_lock(&hooks_lock);
+	if (!WARN_ON_ONCE(!users) && !--users) {
+		WARN_ON_ONCE(unregister_ftrace_function(&hook_ops));
+		ftrace_free_filter(&hook_ops);
+		WRITE_ONCE(nr_installed, 0);
+		synchronize_rcu_tasks();
+		module_put(vendor_module);
+		vendor_module = NULL;
+	}
+	mutex_unlock(&hooks_lock);
+}
+
+unsigned int kvmft_hooks_installed(void)
+{
+	return READ_ONCE(nr_installed);
+}

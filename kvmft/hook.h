@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Redirect a function of KVM by name, on an unmodified kernel.
+ *
+ *	KVMFT_HOOK(svm_vcpu_run, "kvm_amd", KVMFT_HOOK_VCPU);
+ *
+ *	static fastpath_t replace_svm_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags)
+ *	{
+ *		...
+ *		return kvmft_original(svm_vcpu_run)(vcpu, run_flags);
+ *	}
+ *
+ * The prototype comes from the target's BTF (layout.h): a replacement that does not
+ * match it does not compile.  The replacement only ever runs for a VM that was
+ * protected when the function was called; every other VM goes from ftrace's
+ * trampoline straight into the original.
+ */
+#ifndef _KVMFT_HOOK_H
+#define _KVMFT_HOOK_H
+
+#include <linux/kvm_host.h>
+#include <linux/module.h>
+#include <linux/static_call.h>
+
+#include "layout.h"
+
+/**
+ * enum kvmft_hook_key - what the first argument of a hooked function is
+ * @KVMFT_HOOK_VCPU: struct kvm_vcpu *
+ * @KVMFT_HOOK_VM: struct kvm *
+ */
+enum kvmft_hook_key {
+	KVMFT_HOOK_VCPU,
+	KVMFT_HOOK_VM,
+};
+
+/**
+ * struct kvmft_hook - a function and its replacement
+ * @module: the module that has it
+ * @function: its name
+ * @key: how to tell whose call it is
+ * @replacement: called in its stead
+ * @set_original: tells the static call behind kvmft_original() its target
+ * @fentry: where ftrace patches it, once installed
+ */
+struct kvmft_hook {
+	const char *module;
+	const char *function;
+	enum kvmft_hook_key key;
+	void *replacement;
+	void (*set_original)(unsigned long addr);
+	unsigned long fentry;
+};
+
+#define KVMFT_HOOK(fn, mod, how)						\
+	static kvmft_proto_##fn replace_##fn;					\
+	DEFINE_STATIC_CALL(kvmft_original_##fn, replace_##fn);			\
+	static void set_original_##fn(unsigned long addr)			\
+	{									\
+		static_call_update(kvmft_original_##fn,				\
+				   (kvmft_proto_##fn *)addr);			\
+	}									\
+	struct kvmft_hook kvmft_hook_##fn = {					\
+		.module = mod,							\
+		.function = #fn,						\
+		.key = how,							\
+		.replacement = replace_##fn,					\
+		.set_original = set_original_##fn,				\
+	}
+
+#define kvmft_original(fn)	static_call(kvmft_original_##fn)
+
+#define KVMFT_HOOKS_MAX		32
+
+/*
+ * Hooks are counted: the first user installs them, the last one removes them.
+ * @hooks is a NULL-terminated list, the most frequently called first; @vendor is
+ * pinned while they are installed.  A function that is missing, inlined or not
+ * traceable is named in the kernel log and nothing is installed (-EOPNOTSUPP).
+ * Both may sleep, for as long as other tasks are preempted inside a hook.
+ */
+int kvmft_hooks_get(struct kvmft_hook *const *hooks, struct module *vendor);
+void kvmft_hooks_put(void);
+
+/* Number of functions redirected now. */
+unsigned int kvmft_hooks_installed(void);
+
+#endif /* _KVMFT_HOOK_H */

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Hooks in kvm.ko, the same for every vendor.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include "arch.h"
+#include "symbol.h"
+#include "vm.h"
+
+/*
+ * Runs on the vCPU's thread before an entry whenever KVM_REQ_EVENT is set, and when
+ * the vCPU stops being blocked.
+ */
+KVMFT_HOOK(kvm_apic_accept_events, "kvm", KVMFT_HOOK_VCPU);
+/* Runs with the last reference to the VM gone: no vCPU is inside KVM_RUN. */
+KVMFT_HOOK(kvm_arch_destroy_vm, "kvm", KVMFT_HOOK_VM);
+/* Runs under kvm->lock, before the new vCPU exists. */
+KVMFT_HOOK(kvm_arch_vcpu_precreate, "kvm", KVMFT_HOOK_VM);
+
+static int replace_kvm_apic_accept_events(struct kvm_vcpu *vcpu)
+{
+	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
+
+	if (vm) {
+		vm->ops->boundary(vm);
+		kvmft_vm_put(vm);
+	}
+	return kvmft_original(kvm_apic_accept_events)(vcpu);
+}
+
+static void replace_kvm_arch_destroy_vm(struct kvm *kvm)
+{
+	struct kvmft_vm *vm = kvmft_vm_get(kvm);
+
+	if (vm) {
+		vm->ops->lost(vm, KVMFT_END_VM_DESTROYED);
+		kvmft_vm_put(vm);
+	}
+	kvmft_original(kvm_arch_destroy_vm)(kvm);
+}
+
+static int replace_kvm_arch_vcpu_precreate(struct kvm *kvm, unsigned int id)
+{
+	struct kvmft_vm *vm = kvmft_vm_get(kvm);
+
+	if (vm) {
+		vm->ops->lost(vm, KVMFT_END_VCPU_ADDED);
+		kvmft_vm_put(vm);
+	}
+	return kvmft_original(kvm_arch_vcpu_precreate)(kvm, id);
+}
+
+const struct kvmft_arch_ops *kvmft_arch_of_vm(const struct file *vm)
+{
+	static const struct kvmft_arch_ops *const vendors[] = { &kvmft_svm_ops };
+	const struct module *owner = vm->f_op->owner;
+	const char *name = owner ? owner->name : "(built in)";
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(vendors); i++)
+		if (!strcmp(name, vendors[i]->module))
+			return vendors[i];
+	pr_err("no support for VMs of KVM's vendor module %s (only kvm_amd, built as a module)\n",
+	       name);
+	return NULL;
+}
+
+int kvmft_arch_check(const struct kvmft_arch_ops *arch)
+{
+	int ret;
+
+	ret = kvmft_symbol_check_btf("kvm", KVMFT_BTF_CRC_kvm);
+	if (!ret)
+		ret = kvmft_symbol_check_btf(arch->module, arch->btf_crc);
+	return ret;
+}

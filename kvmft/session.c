@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A session begins and ends in one place each.
+ *
+ * It ends when its descriptor is closed, when the VM is destroyed, or when the vCPU can
+ * not be counted any more, whichever comes first.  That moment only unlinks the VM and
+ * kicks the vCPU: hooked calls may be in progress, the caller may be one.  What they
+ * use (counters, hooks, this module's code) is given back by session->detach when the
+ * last of them is over.
+ *
+ * Lock order: kvm->lock or vcpu->mutex, then session->lock, then vms_lock (vm.c).
+ * vcpu->mutex inside session->lock is tried only.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/atomic.h>
+#include <linux/err.h>
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+
+#include "session.h"
+#include "trace.h"
+
+/* How long close() waits for a vCPU that sleeps in the handling of an exit. */
+#define CLOSE_TIMEOUT	(10 * HZ)
+
+static struct workqueue_struct *detach_wq;
+static atomic_t nr_sessions;
+static atomic64_t last_id;
+
+static const char *end_text(enum kvmft_end end)
+{
+	switch (end) {
+	case KVMFT_END_NONE:
+		break;
+	case KVMFT_END_CLOSED:
+		return "its descriptor was closed";
+	case KVMFT_END_VM_DESTROYED:
+		return "the VM was destroyed";
+	case KVMFT_END_COUNTER_LOST:
+		return "an event counter was taken away: stop CPU-wide perf users";
+	case KVMFT_END_VCPU_ADDED:
+		return "a second vCPU was created";
+	case KVMFT_END_NO_COUNTER:
+		return "no event counters on the vCPU's thread: stop perf users, or set kernel.nmi_watchdog=0";
+	}
+	return "unknown";
+}
+
+static struct kvmft_session *of_vcpu(struct kvmft_vcpu *vcpu)
+{
+	return container_of(vcpu, struct kvmft_session, vcpu);
+}
+
+static void session_end(struct kvmft_session *session, enum kvmft_end why)
+{
+	mutex_lock(&session->lock);
+	if (session->end) {
+		mutex_unlock(&session->lock);
+		return;
+	}
+	WRITE_ONCE(session->end, why);
+	trace_kvmft_session(session->vcpu.id, KVMFT_STATE_ENDED, why);
+	kvmft_vcpu_release(&session->vcpu);
+	mutex_unlock(&session->lock);
+
+	if (why != KVMFT_END_CLOSED)
+		pr_warn("session %llu ended: %s\n", session->vcpu.id, end_text(why));
+	wake_up_interruptible_poll(&session->changed, EPOLLHUP);
+	queue_work(detach_wq, &session->detach);
+}
+
+static void vcpu_ended(struct kvmft_vcpu *vcpu, enum kvmft_end why)
+{
+	session_end(of_vcpu(vcpu), why);
+}
+
+static void session_detach(struct work_struct *work)
+{
+	struct kvmft_session *session = container_of(work, struct kvmft_session, detach);
+
+	kvmft_vcpu_drain(&session->vcpu);
+	kvmft_hooks_put();
+	complete_all(&session->detached);
+	kvmft_session_put(session);
+	/* kvmft_session_exit() waits for this function to return. */
+	module_put(THIS_MODULE);
+}
+
+struct kvmft_session *kvmft_session_create(const struct file *vm)
+{
+	const struct kvmft_arch_events *events;
+	const struct kvmft_arch_ops *arch;
+	struct kvmft_session *session;
+	u64 id;
+	int ret;
+
+	if (!file_is_kvm((struct file *)vm))
+		return ERR_PTR(-EINVAL);
+	arch = kvmft_arch_of_vm(vm);
+	if (!arch)
+		return ERR_PTR(-EOPNOTSUPP);
+	ret = kvmft_arch_check(arch);
+	if (ret)
+		return ERR_PTR(ret);
+	events = arch->events();
+	if (!events)
+		return ERR_PTR(-EOPNOTSUPP);
+
+	session = kzalloc(sizeof(*session), GFP_KERNEL_ACCOUNT);
+	if (!session)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&session->ref);
+	mutex_init(&session->lock);
+	init_waitqueue_head(&session->changed);
+	INIT_WORK(&session->detach, session_detach);
+	init_completion(&session->detached);
+
+	ret = kvmft_hooks_get(arch->hooks, vm->f_op->owner);
+	if (ret)
+		goto put_session;
+
+	/* For session_detach(); the caller is in this module. */
+	kvmft_session_get(session);
+	__module_get(THIS_MODULE);
+	atomic_inc(&nr_sessions);
+	id = atomic64_inc_return(&last_id);
+	trace_kvmft_session(id, KVMFT_STATE_ARMED, KVMFT_END_NONE);
+
+	ret = kvmft_vcpu_protect(&session->vcpu, id, vm->private_data, events, vcpu_ended);
+	if (ret)
+		goto put_hooks;
+	return session;
+
+put_hooks:
+	atomic_dec(&nr_sessions);
+	module_put(THIS_MODULE);
+	kvmft_session_put(session);
+	kvmft_hooks_put();
+put_session:
+	kvmft_session_put(session);
+	return ERR_PTR(ret);
+}
+
+void kvmft_session_close(struct kvmft_session *session)
+{
+	session_end(session, KVMFT_END_CLOSED);
+	if (!wait_for_completion_timeout(&session->detached, CLOSE_TIMEOUT))
+		pr_info("session %llu: the vCPU still handles an exit; the module stays busy until it is done\n",
+			session->vcpu.id);
+	atomic_dec(&nr_sessions);
+	kvmft_session_put(session);
+}
+
+static void session_free(struct kref *ref)
+{
+	kfree(container_of(ref, struct kvmft_session, ref));
+}
+
+void kvmft_session_get(struct kvmft_session *session)
+{
+	kref_get(&session->ref);
+}
+
+void kvmft_session_put(struct kvmft_session *session)
+{
+	kref_put(&session->ref, session_free);
+}
+
+unsigned int kvmft_sessions(void)
+{
+	return atomic_read(&nr_sessions);
+}
+
+enum kvmft_end kvmft_session_end(const struct kvmft_session *session)
+{
+	return READ_ONCE(session->end);
+}
+
+void kvmft_session_status(struct kvmft_session *session, struct kvmft_session_status *status)
+{
+	struct kvmft_vcpu_state state;
+
+	status->id = session->vcpu.id;
+	status->end = kvmft_session_end(session);
+	kvmft_vcpu_snapshot(&session->vcpu, &state);
+	if (status->end)
+		status->state = KVMFT_STATE_ENDED;
+	else
+		status->state = state.exits ? KVMFT_STATE_COUNTING : KVMFT_STATE_ARMED;
+	status->exits = state.exits;
+	status->cond = state.pos.cond;
+	status->taken = state.pos.taken;
+	status->rip = state.rip;
+	status->stop_at = state.stop.at;
+	status->stopped_at = state.stop.stopped_at;
+	status->overflows = state.stop.overflows;
+	status->lost = state.stop.lost;
+	status->spurious = state.stop.spurious;
+}
+
+int kvmft_session_stop(struct kvmft_session *session, u64 cond)
+{
+	int ret;
+
+	mutex_lock(&session->lock);
+	if (session->end)
+		ret = -ESTALE;
+	else
+		ret = kvmft_vcpu_request_stop(&session->vcpu, cond);
+	mutex_unlock(&session->lock);
+	return ret;
+}
+
+int kvmft_session_init(void)
+{
+	detach_wq = alloc_workqueue("kvmft_detach", WQ_UNBOUND, 0);
+	return detach_wq ? 0 : -ENOMEM;
+}
+
+void kvmft_session_exit(void)
+{
+	destroy_workqueue(detach_wq);
+}

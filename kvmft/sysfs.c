@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/err.h>
+#include <linux/slab.h>
+
+#include "hook.h"
+#include "selftest.h"
+#include "sysfs.h"
+
+/* The device. */
+
+static ssize_t api_version_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", KVMFT_API_VERSION);
+}
+static DEVICE_ATTR_RO(api_version);
+
+static ssize_t sessions_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", kvmft_sessions());
+}
+static DEVICE_ATTR_RO(sessions);
+
+static ssize_t hooks_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", kvmft_hooks_installed());
+}
+static DEVICE_ATTR_RO(hooks);
+
+static struct attribute *device_attrs[] = {
+	&dev_attr_api_version.attr,
+	&dev_attr_sessions.attr,
+	&dev_attr_hooks.attr,
+	NULL
+};
+
+static const struct attribute_group device_group = {
+	.attrs = device_attrs,
+};
+
+/* The verdict on the counters. */
+
+static ssize_t verdict_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct kvmft_verdict_report report;
+
+	kvmft_selftest_report(&report);
+	return sysfs_emit(buf, "%s\n", kvmft_verdict_name(report.verdict));
+}
+static DEVICE_ATTR_RO(verdict);
+
+static ssize_t reason_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct kvmft_verdict_report report;
+
+	kvmft_selftest_report(&report);
+	return sysfs_emit(buf, "%s\n", report.reason);
+}
+static DEVICE_ATTR_RO(reason);
+
+#define REPORT_ATTR(name, format)							\
+static ssize_t name##_show(struct device *dev, struct device_attribute *attr, char *buf)	\
+{											\
+	struct kvmft_verdict_report report;						\
+											\
+	kvmft_selftest_report(&report);							\
+	return sysfs_emit(buf, format "\n", report.name);				\
+}											\
+static DEVICE_ATTR_RO(name)
+
+REPORT_ATTR(windows, "%u");
+REPORT_ATTR(wrong, "%u");
+REPORT_ATTR(stops, "%u");
+REPORT_ATTR(lost, "%u");
+REPORT_ATTR(skid_max, "%llu");
+
+static ssize_t skid_histogram_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct kvmft_verdict_report report;
+	ssize_t len = 0;
+	int i;
+
+	kvmft_selftest_report(&report);
+	for (i = 0; i < KVMFT_SKID_BUCKETS; i++)
+		if (report.skid[i])
+			len += sysfs_emit_at(buf, len, "%lu %u\n", i ? BIT(i - 1) : 0UL,
+					     report.skid[i]);
+	return len;
+}
+static DEVICE_ATTR_RO(skid_histogram);
+
+static struct attribute *counter_attrs[] = {
+	&dev_attr_verdict.attr,
+	&dev_attr_reason.attr,
+	&dev_attr_windows.attr,
+	&dev_attr_wrong.attr,
+	&dev_attr_stops.attr,
+	&dev_attr_lost.attr,
+	&dev_attr_skid_max.attr,
+	&dev_attr_skid_histogram.attr,
+	NULL
+};
+
+static const struct attribute_group counter_group = {
+	.name = "counter",
+	.attrs = counter_attrs,
+};
+
+const struct attribute_group *kvmft_sysfs_groups[] = {
+	&device_group,
+	&counter_group,
+	NULL
+};
+
+/* A session. */
+
+struct session_kobj {
+	struct kobject kobj;
+	struct kvmft_session *session;
+};
+
+struct session_attr {
+	struct attribute attr;
+	ssize_t (*show)(const struct kvmft_session_status *status, char *buf);
+};
+
+static const char *state_name(u32 state)
+{
+	switch (state) {
+	case KVMFT_STATE_ARMED:
+		return "armed";
+	case KVMFT_STATE_COUNTING:
+		return "counting";
+	case KVMFT_STATE_ENDED:
+		return "ended";
+	}
+	return "unknown";
+}
+
+static const char *end_name(u32 end)
+{
+	switch (end) {
+	case KVMFT_END_NONE:
+		return "none";
+	case KVMFT_END_CLOSED:
+		return "closed";
+	case KVMFT_END_VM_DESTROYED:
+		return "vm-destroyed";
+	case KVMFT_END_COUNTER_LOST:
+		return "counter-lost";
+	case KVMFT_END_VCPU_ADDED:
+		return "vcpu-added";
+	case KVMFT_END_NO_COUNTER:
+		return "no-counter";
+	}
+	return "unknown";
+}
+
+#define SESSION_ATTR(_name, format, value)						\
+static ssize_t session_##_name##_show(const struct kvmft_session_status *status, char *buf)	\
+{											\
+	return sysfs_emit(buf, format "\n", value);					\
+}											\
+static const struct session_attr session_attr_##_name = {				\
+	.attr = { .name = #_name, .mode = 0444 },					\
+	.show = session_##_name##_show,							\
+}
+
+SESSION_ATTR(state, "%s", state_name(status->state));
+SESSION_ATTR(end, "%s", end_name(status->end));
+SESSION_ATTR(exits, "%llu", status->exits);
+SESSION_ATTR(cond, "%llu", status->cond);
+SESSION_ATTR(taken, "%llu", status->taken);
+SESSION_ATTR(stop_at, "%llu", status->stop_at);
+SESSION_ATTR(stopped_at, "%llu", status->stopped_at);
+SESSION_ATTR(overflows, "%llu", status->overflows);
+SESSION_ATTR(lost, "%llu", status->lost);
+SESSION_ATTR(spurious, "%llu", status->spurious);
+
+static const struct attribute *const session_attrs[] = {
+	&session_attr_state.attr,
+	&session_attr_end.attr,
+	&session_attr_exits.attr,
+	&session_attr_cond.attr,
+	&session_attr_taken.attr,
+	&session_attr_stop_at.attr,
+	&session_attr_stopped_at.attr,
+	&session_attr_overflows.attr,
+	&session_attr_lost.attr,
+	&session_attr_spurious.attr,
+	NULL
+};
+
+static ssize_t session_show(struct kobject *kobj, struct attribute *attr, char *buf)
+{
+	struct session_kobj *sk = container_of(kobj, struct session_kobj, kobj);
+	struct session_attr *sa = container_of(attr, struct session_attr, attr);
+	struct kvmft_session_status status = {};
+
+	kvmft_session_status(sk->session, &status);
+	return sa->show(&status, buf);
+}
+
+static void session_release(struct kobject *kobj)
+{
+	struct session_kobj *sk = container_of(kobj, struct session_kobj, kobj);
+
+	kvmft_session_put(sk->session);
+	kfree(sk);
+}
+
+static const struct sysfs_ops session_sysfs_ops = {
+	.show = session_show,
+};
+
+static const struct kobj_type session_ktype = {
+	.release = session_release,
+	.sysfs_ops = &session_sysfs_ops,
+};
+
+struct kobject *kvmft_sysfs_add_session(struct kobject *parent, struct kvmft_session *session)
+{
+	struct session_kobj *sk;
+	int ret;
+
+	sk = kzalloc(sizeof(*sk), GFP_KERNEL);
+	if (!sk)
+		return ERR_PTR(-ENOMEM);
+	kvmft_session_get(session);
+	sk->session = session;
+	ret = kobject_init_and_add(&sk->kobj, &session_ktype, parent, "session%llu",
+				   session->vcpu.id);
+	if (!ret)
+		ret = sysfs_create_files(&sk->kobj, session_attrs);
+	if (ret) {
+		kobject_put(&sk->kobj);
+		return ERR_PTR(ret);
+	}
+	return &sk->kobj;
+}
+
+void kvmft_sysfs_remove_session(struct kobject *kobj)
+{
+	kobject_del(kobj);
+	kobject_put(kobj);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#if !defined(_KVMFT_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _KVMFT_TRACE_H
+
+#include <linux/tracepoint.h>
+
+#include "vcpu.h"
+
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM kvmft
+
+TRACE_DEFINE_ENUM(KVMFT_STATE_ARMED);
+TRACE_DEFINE_ENUM(KVMFT_STATE_COUNTING);
+TRACE_DEFINE_ENUM(KVMFT_STATE_ENDED);
+TRACE_DEFINE_ENUM(KVMFT_END_NONE);
+TRACE_DEFINE_ENUM(KVMFT_END_CLOSED);
+TRACE_DEFINE_ENUM(KVMFT_END_VM_DESTROYED);
+TRACE_DEFINE_ENUM(KVMFT_END_COUNTER_LOST);
+TRACE_DEFINE_ENUM(KVMFT_END_VCPU_ADDED);
+TRACE_DEFINE_ENUM(KVMFT_END_NO_COUNTER);
+
+/* A session changed its state. */
+TRACE_EVENT(kvmft_session,
+	TP_PROTO(u64 id, enum kvmft_state state, enum kvmft_end end),
+	TP_ARGS(id, state, end),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(u32, state)
+		__field(u32, end)
+	),
+	TP_fast_assign(
+		__entry->id = id;
+		__entry->state = state;
+		__entry->end = end;
+	),
+	TP_printk("session %llu %s%s%s", __entry->id,
+		  __print_symbolic(__entry->state,
+				   { KVMFT_STATE_ARMED, "armed" },
+				   { KVMFT_STATE_COUNTING, "counting" },
+				   { KVMFT_STATE_ENDED, "ended" }),
+		  __entry->end ? " " : "",
+		  __print_symbolic(__entry->end,
+				   { KVMFT_END_NONE, "" },
+				   { KVMFT_END_CLOSED, "closed" },
+				   { KVMFT_END_VM_DESTROYED, "vm-destroyed" },
+				   { KVMFT_END_COUNTER_LOST, "counter-lost" },
+				   { KVMFT_END_VCPU_ADDED, "vcpu-added" },
+				   { KVMFT_END_NO_COUNTER, "no-counter" }))
+);
+
+/* The vCPU left the guest and was counted. */
+TRACE_EVENT(kvmft_exit,
+	TP_PROTO(const struct kvmft_vcpu *vcpu, const struct kvmft_exit *exit),
+	TP_ARGS(vcpu, exit),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(u64, exits)
+		__field(u64, code)
+		__field(u64, rip)
+		__field(u64, cond)
+		__field(u64, taken)
+	),
+	TP_fast_assign(
+		__entry->id = vcpu->id;
+		__entry->exits = vcpu->state.exits;
+		__entry->code = exit->code;
+		__entry->rip = exit->rip;
+		__entry->cond = vcpu->state.pos.cond;
+		__entry->taken = vcpu->state.pos.taken;
+	),
+	TP_printk("session %llu exit %llu code %#llx rip %#llx cond %llu taken %llu", __entry->id,
+		  __entry->exits, __entry->code, __entry->rip, __entry->cond, __entry->taken)
+);
+
+/* A requested stop was reached, with its overflow interrupt or without. */
+TRACE_EVENT(kvmft_stop,
+	TP_PROTO(const struct kvmft_vcpu *vcpu, bool interrupt),
+	TP_ARGS(vcpu, interrupt),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(u64, stopped_at)
+		__field(u64, rip)
+		__field(bool, interrupt)
+	),
+	TP_fast_assign(
+		__entry->id = vcpu->id;
+		__entry->stopped_at = vcpu->state.stop.stopped_at;
+		__entry->rip = vcpu->state.rip;
+		__entry->interrupt = interrupt;
+	),
+	TP_printk("session %llu stopped at cond %llu rip %#llx%s", __entry->id,
+		  __entry->stopped_at, __entry->rip, __entry->interrupt ? "" : " without an interrupt")
+);
+
+#endif /* _KVMFT_TRACE_H */
+
+#undef TRACE_INCLUDE_PATH
+#define TRACE_INCLUDE_PATH .
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_FILE trace
+
+/* This part must be outside protection */
+#include <trace/define_trace.h>

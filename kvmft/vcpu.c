@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Order of calls for one run in the guest, all on the vCPU's thread:
+ *
+ *	boundary   may sleep; opens the counters on this thread
+ *	enter      interrupts off; arms the overflow of a stop
+ *	(guest)
+ *	exit       interrupts off; reads the counters
+ *	handled    may sleep; leaves KVM_RUN when a stop was reached
+ *
+ * A vCPU that was already in KVM_RUN when protection began, or whose thread changed,
+ * arrives at "enter" without counters of its own: it is sent round by the boundary
+ * without executing an instruction.
+ */
+#include <linux/sched.h>
+
+#include "trace.h"
+#include "vcpu.h"
+
+static struct kvmft_vcpu *to_vcpu(struct kvmft_vm *vm)
+{
+	return container_of(vm, struct kvmft_vcpu, vm);
+}
+
+static void vcpu_boundary(struct kvmft_vm *vm)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+	unsigned long flags;
+
+	if (likely(vcpu->counter.thread == current) || vcpu->failure)
+		return;
+
+	/* Every run in the guest ended with a reading: the old counters know no more. */
+	kvmft_counter_close(&vcpu->counter);
+	vcpu->base = vcpu->state.pos;
+	vcpu->entries = 0;
+	local_irq_save(flags);
+	write_seqcount_begin(&vcpu->seq);
+	kvmft_stop_reset(&vcpu->state.stop);
+	write_seqcount_end(&vcpu->seq);
+	local_irq_restore(flags);
+
+	if (kvmft_counter_open(&vcpu->counter, vcpu->events->cond, vcpu->events->taken)) {
+		vcpu->failure = KVMFT_END_NO_COUNTER;
+		vcpu->ended(vcpu, vcpu->failure);
+	} else if (!vcpu->started) {
+		vcpu->started = true;
+		trace_kvmft_session(vcpu->id, KVMFT_STATE_COUNTING, KVMFT_END_NONE);
+	}
+}
+
+static bool vcpu_enter(struct kvmft_vm *vm)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+	unsigned int interrupts;
+	u64 distance;
+
+	vcpu->counted = false;
+	if (unlikely(vcpu->failure))
+		return true;
+	if (unlikely(vcpu->counter.thread != current))
+		return false;
+	if (unlikely(!kvmft_counter_active(&vcpu->counter))) {
+		vcpu->failure = KVMFT_END_COUNTER_LOST;
+		return true;
+	}
+	vcpu->counted = true;
+
+	kvmft_counter_unthrottle(&vcpu->counter);
+	interrupts = kvmft_counter_interrupts(&vcpu->counter);
+	write_seqcount_begin(&vcpu->seq);
+	distance = kvmft_stop_enter(&vcpu->state.stop, vcpu->state.pos.cond, interrupts);
+	write_seqcount_end(&vcpu->seq);
+	if (distance)
+		kvmft_counter_arm(&vcpu->counter, distance);
+	return true;
+}
+
+static void vcpu_exit(struct kvmft_vm *vm, const struct kvmft_exit *exit)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+	struct kvmft_vcpu_state *state = &vcpu->state;
+	struct kvmft_position_raw raw;
+	unsigned int interrupts;
+
+	if (unlikely(!vcpu->counted))
+		return;
+	raw.entries = ++vcpu->entries;
+	if (likely(kvmft_counter_active(&vcpu->counter)))
+		kvmft_counter_read(&vcpu->counter, &raw);
+	else
+		vcpu->failure = KVMFT_END_COUNTER_LOST;
+	interrupts = kvmft_counter_interrupts(&vcpu->counter);
+
+	write_seqcount_begin(&vcpu->seq);
+	state->exits++;
+	state->rip = exit->rip;
+	if (unlikely(vcpu->failure) ||
+	    !kvmft_position_advance(&state->pos, &vcpu->base, &raw,
+				    vcpu->events->taken_per_entry))
+		vcpu->failure = KVMFT_END_COUNTER_LOST;
+	else
+		vcpu->stopping = kvmft_stop_exit(&state->stop, state->pos.cond, interrupts,
+						 exit->nmi);
+	write_seqcount_end(&vcpu->seq);
+
+	trace_kvmft_exit(vcpu, exit);
+	if (vcpu->stopping)
+		trace_kvmft_stop(vcpu, interrupts);
+}
+
+static int vcpu_handled(struct kvmft_vm *vm, int ret)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	if (unlikely(vcpu->failure))
+		vcpu->ended(vcpu, vcpu->failure);
+	if (vcpu->stopping) {
+		vcpu->stopping = false;
+		if (ret > 0) {
+			vm->vcpu->run->exit_reason = KVM_EXIT_INTR;
+			ret = -EINTR;
+		}
+	}
+	return ret;
+}
+
+static void vcpu_lost(struct kvmft_vm *vm, enum kvmft_end why)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	vcpu->ended(vcpu, why);
+}
+
+static const struct kvmft_vm_ops vcpu_ops = {
+	.boundary = vcpu_boundary,
+	.enter = vcpu_enter,
+	.exit = vcpu_exit,
+	.handled = vcpu_handled,
+	.lost = vcpu_lost,
+};
+
+int kvmft_vcpu_protect(struct kvmft_vcpu *vcpu, u64 id, struct kvm *kvm,
+		       const struct kvmft_arch_events *events,
+		       void (*ended)(struct kvmft_vcpu *vcpu, enum kvmft_end why))
+{
+	int ret = -EOPNOTSUPP;
+
+	vcpu->id = id;
+	vcpu->events = events;
+	vcpu->ended = ended;
+	seqcount_init(&vcpu->seq);
+
+	/* kvm->lock: no vCPU is being made, and one made later finds the VM linked. */
+	mutex_lock(&kvm->lock);
+	if (kvm->created_vcpus == 1 && atomic_read(&kvm->online_vcpus) == 1) {
+		vcpu->vm.vcpu = kvm_get_vcpu(kvm, 0);
+		ret = kvmft_vm_link(&vcpu->vm, kvm, &vcpu_ops);
+	}
+	mutex_unlock(&kvm->lock);
+	if (!ret)
+		kvm_vcpu_kick(vcpu->vm.vcpu);
+	return ret;
+}
+
+void kvmft_vcpu_release(struct kvmft_vcpu *vcpu)
+{
+	struct kvm_vcpu *kvm_vcpu = vcpu->vm.vcpu;
+
+	kvmft_vm_unlink(&vcpu->vm);
+	kvm_vcpu_kick(kvm_vcpu);
+}
+
+void kvmft_vcpu_drain(struct kvmft_vcpu *vcpu)
+{
+	wait_for_completion(&vcpu->vm.idle);
+	synchronize_rcu();
+	kvmft_counter_close(&vcpu->counter);
+}
+
+void kvmft_vcpu_snapshot(struct kvmft_vcpu *vcpu, struct kvmft_vcpu_state *state)
+{
+	unsigned int seq;
+
+	do {
+		seq = read_seqcount_begin(&vcpu->seq);
+		*state = vcpu->state;
+	} while (read_seqcount_retry(&vcpu->seq, seq));
+}
+
+int kvmft_vcpu_request_stop(struct kvmft_vcpu *vcpu, u64 distance)
+{
+	struct kvm_vcpu *kvm_vcpu = vcpu->vm.vcpu;
+	unsigned long flags;
+
+	/* Held by every ioctl of the vCPU, KVM_RUN among them. */
+	if (!mutex_trylock(&kvm_vcpu->mutex))
+		return -EBUSY;
+	local_irq_save(flags);
+	write_seqcount_begin(&vcpu->seq);
+	kvmft_stop_request(&vcpu->state.stop, vcpu->state.pos.cond, distance);
+	write_seqcount_end(&vcpu->seq);
+	local_irq_restore(flags);
+	mutex_unlock(&kvm_vcpu->mutex);
+	return 0;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A vCPU under protection: its position, and stops on the way.
+ *
+ * The vCPU's thread is the only writer of the counts, with interrupts off; others read
+ * them with kvmft_vcpu_snapshot().
+ */
+#ifndef _KVMFT_VCPU_H
+#define _KVMFT_VCPU_H
+
+#include <linux/seqlock.h>
+
+#include "arch.h"
+#include "counter.h"
+#include "position.h"
+#include "vm.h"
+
+/**
+ * struct kvmft_vcpu_state - what an exit changes
+ * @pos: the position
+ * @rip: guest RIP
+ * @exits: returns from the guest
+ * @stop: requested stop
+ */
+struct kvmft_vcpu_state {
+	struct kvmft_position pos;
+	u64 rip;
+	u64 exits;
+	struct kvmft_stop stop;
+};
+
+/**
+ * struct kvmft_vcpu - a vCPU under protection
+ * @vm: its VM
+ * @id: the session's number
+ * @events: what is counted
+ * @ended: called at most once, when protection can not go on; may sleep
+ * @counter: the counters
+ * @base: position at which @counter started
+ * @entries: entries of the guest since then
+ * @started: it has been counted before
+ * @counted: the entry in progress is being counted
+ * @stopping: a stop was reached; leave KVM_RUN
+ * @failure: protection can not go on
+ * @seq: protects @state
+ * @state: see &struct kvmft_vcpu_state
+ */
+struct kvmft_vcpu {
+	struct kvmft_vm vm;
+	u64 id;
+	const struct kvmft_arch_events *events;
+	void (*ended)(struct kvmft_vcpu *vcpu, enum kvmft_end why);
+
+	/* the vCPU's thread alone */
+	struct kvmft_counter counter;
+	struct kvmft_position base;
+	u64 entries;
+	bool started;
+	bool counted;
+	bool stopping;
+	enum kvmft_end failure;
+
+	seqcount_t seq;
+	struct kvmft_vcpu_state state;
+};
+
+/*
+ * Begin to protect the only vCPU of @kvm.  -EBUSY: it is protected; -EOPNOTSUPP: not
+ * exactly one vCPU.  The caller holds a reference to @kvm during the call.
+ */
+int kvmft_vcpu_protect(struct kvmft_vcpu *vcpu, u64 id, struct kvm *kvm,
+		       const struct kvmft_arch_events *events,
+		       void (*ended)(struct kvmft_vcpu *vcpu, enum kvmft_end why));
+
+/* Stop: the VM still exists.  Once. */
+void kvmft_vcpu_release(struct kvmft_vcpu *vcpu);
+
+/* Wait until no hooked call uses @vcpu, and give back what it held.  Sleeps. */
+void kvmft_vcpu_drain(struct kvmft_vcpu *vcpu);
+
+void kvmft_vcpu_snapshot(struct kvmft_vcpu *vcpu, struct kvmft_vcpu_state *state);
+
+/*
+ * Request a stop @distance conditional branches from here; 0 withdraws it.
+ * -EBUSY: the vCPU is inside KVM_RUN.  The VM must not go away during the call.
+ */
+int kvmft_vcpu_request_stop(struct kvmft_vcpu *vcpu, u64 distance);
+
+#endif /* _KVMFT_VCPU_H */

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the measurements of the self-test mean.  Pure.
+ */
+#ifndef _KVMFT_VERDICT_H
+#define _KVMFT_VERDICT_H
+
+#include <linux/types.h>
+
+#include <uapi/linux/kvmft.h>
+
+#include "position.h"
+
+/* Bucket 0: no skid; bucket n: 2^(n-1) up to 2^n - 1 conditional branches. */
+#define KVMFT_SKID_BUCKETS	20
+
+/**
+ * struct kvmft_verdict_report - outcome of the self-test
+ * @verdict: see &enum kvmft_verdict
+ * @reason: why sessions are refused and what to do; empty otherwise
+ * @windows: stretches of the test guest with a known number of branches
+ * @wrong: windows whose count was not that number
+ * @stops: stops requested
+ * @lost: stops whose overflow interrupt did not come in time
+ * @skid_max: largest distance of a stop from the requested place, in conditional
+ *	branches
+ * @skid: histogram of those distances
+ */
+struct kvmft_verdict_report {
+	enum kvmft_verdict verdict;
+	char reason[192];
+	unsigned int windows;
+	unsigned int wrong;
+	unsigned int stops;
+	unsigned int lost;
+	u64 skid_max;
+	unsigned int skid[KVMFT_SKID_BUCKETS];
+};
+
+void kvmft_verdict_start(struct kvmft_verdict_report *report);
+
+/* Refuse; the first reason stands. */
+void kvmft_verdict_refuse(struct kvmft_verdict_report *report, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* A window with @exits exits in it counted @got instead of @want. */
+void kvmft_verdict_window(struct kvmft_verdict_report *report, unsigned int exits,
+			  const struct kvmft_position *want, const struct kvmft_position *got);
+
+/* A stop requested @distance ahead ended after @got; @arrived: by its interrupt. */
+void kvmft_verdict_stop(struct kvmft_verdict_report *report, u64 distance, u64 got,
+			bool arrived);
+
+/* All is measured. */
+void kvmft_verdict_finish(struct kvmft_verdict_report *report);
+
+/* As in sysfs: "untested", "exact", "refused". */
+const char *kvmft_verdict_name(enum kvmft_verdict verdict);
+
+#endif /* _KVMFT_VERDICT_H */

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/hashtable.h>
+#include <linux/spinlock.h>
+
+#include "vm.h"
+
+#define VM_HASH_BITS	6
+
+static DEFINE_HASHTABLE(vms, VM_HASH_BITS);	/* RCU */
+static DEFINE_SPINLOCK(vms_lock);		/* writers */
+
+/* Under rcu_read_lock() or vms_lock. */
+static struct kvmft_vm *find(const struct kvm *kvm)
+{
+	struct kvmft_vm *vm;
+
+	hash_for_each_possible_rcu(vms, vm, node, (unsigned long)kvm,
+				   lockdep_is_held(&vms_lock))
+		if (vm->kvm == kvm)
+			return vm;
+	return NULL;
+}
+
+int kvmft_vm_link(struct kvmft_vm *vm, struct kvm *kvm, const struct kvmft_vm_ops *ops)
+{
+	int ret = 0;
+
+	vm->kvm = kvm;
+	vm->ops = ops;
+	refcount_set(&vm->calls, 1);
+	init_completion(&vm->idle);
+
+	spin_lock(&vms_lock);
+	if (find(kvm))
+		ret = -EBUSY;
+	else
+		hash_add_rcu(vms, &vm->node, (unsigned long)kvm);
+	spin_unlock(&vms_lock);
+	return ret;
+}
+
+void kvmft_vm_unlink(struct kvmft_vm *vm)
+{
+	spin_lock(&vms_lock);
+	hash_del_rcu(&vm->node);
+	spin_unlock(&vms_lock);
+	kvmft_vm_put(vm);
+}
+
+bool kvmft_vm_protected(const struct kvm *kvm)
+{
+	bool found;
+
+	rcu_read_lock();
+	found = find(kvm);
+	rcu_read_unlock();
+	return found;
+}
+
+struct kvmft_vm *kvmft_vm_get(const struct kvm *kvm)
+{
+	struct kvmft_vm *vm;
+
+	rcu_read_lock();
+	vm = find(kvm);
+	if (vm && !refcount_inc_not_zero(&vm->calls))
+		vm = NULL;
+	rcu_read_unlock();
+	return vm;
+}
+
+void kvmft_vm_put(struct kvmft_vm *vm)
+{
+	if (refcount_dec_and_test(&vm->calls))
+		complete(&vm->idle);
+}
