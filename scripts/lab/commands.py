@@ -2,6 +2,7 @@
 """What the lab's commands do."""
 
 import os
+import select
 import shlex
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from . import control as control_socket
 from . import emulator, initramfs, kernel, paths
 from .host import Host, RunDirectory, Spec, check_spec
 from .loop import Loop
-from .messages import LabError, say
+from .messages import USAGE, LabError, say
 from .scenario import Scenario
 
 
@@ -55,7 +56,11 @@ def about_kernel(arguments):
 
 def _write_all(descriptor, data):
     while data:
-        data = data[os.write(descriptor, data):]
+        try:
+            data = data[os.write(descriptor, data):]
+        except BlockingIOError:
+            # Whoever gave us the descriptor made it non-blocking.
+            select.select([], [descriptor], [])
 
 
 def _environment(words):
@@ -63,7 +68,7 @@ def _environment(words):
     for word in words:
         name, given, value = word.partition('=')
         if not name.isidentifier():
-            raise LabError(f'--env {word}: not a variable\'s name')
+            raise LabError(f'--env {word}: not a variable\'s name', USAGE)
         if given:
             chosen[name] = value
         elif name in os.environ:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 
 from . import paths
-from .messages import LabError, say
+from .messages import USAGE, LabError, say
 
 SERIES = paths.LAB / 'qemu'
 
@@ -77,7 +77,7 @@ def find(pmu, wanted=None):
     if wanted:
         path = shutil.which(wanted)
         if not path:
-            raise LabError(f'no emulator {wanted}')
+            raise LabError(f'no emulator {wanted}', USAGE)
         return path
     path = build() if pmu else built() or shutil.which('qemu-system-x86_64')
     if not path:

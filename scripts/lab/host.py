@@ -14,7 +14,7 @@ import time
 
 from . import emulator, initramfs, kernel, paths, process
 from .console import Console
-from .messages import COMPLAINED, DIED, TIMED_OUT, LabError
+from .messages import COMPLAINED, DIED, TIMED_OUT, USAGE, LabError
 
 # A slow machine must not raise alarms of its own, see Documentation/lab.rst.
 BOOT = ('console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off '
@@ -198,6 +198,10 @@ class Host:
                     ('addresses', '\n'.join(link.address or '-'
                                             for link in spec.networks)))),
         }
+        if any(c.isspace() for c in f'{self.directory}{paths.cache_root()}'):
+            raise LabError('the kernel\'s command line cannot name a place '
+                           f'with a space in it: {self.directory}, '
+                           f'{paths.cache_root()}')
         self.directory.mkdir(exist_ok=True)
         for name, text in orders.items():
             (self.directory / name).write_text(text, 'utf-8')
@@ -374,12 +378,11 @@ class Host:
     def result(self):
         """Exit status of the run, and lines that explain a bad one."""
         if self.timed_out:
-            return TIMED_OUT, [f'timed out after {self.spec.timeout:g} s',
-                               *self._evidence()]
+            return TIMED_OUT, [f'timed out after {self.spec.timeout:g} s, '
+                               f'{self._progress()}', *self._evidence()]
         if self.console.complaints:
-            ended = ('the command had not ended' if self.status is None else
-                     f'the command ended with status {self.status}')
-            return COMPLAINED, [f'the kernel complained; {ended}:',
+            return COMPLAINED, ['the kernel complained; '
+                                f'{self._progress()}:',
                                 *self.console.around_complaints()]
         if self.killed:
             return 128 + signal.SIGKILL, []
@@ -389,9 +392,17 @@ class Host:
             code = self.child.returncode
             how = (f'was killed by signal {-code}' if code < 0 else
                    f'ended with status {code}')
-            return DIED, [f'the host died: no exit status, the emulator '
-                          f'{how}', *self._evidence()]
+            return DIED, [f'the host died, {self._progress()}, the '
+                          f'emulator {how}', *self._evidence()]
         return self.status, []
+
+    def _progress(self):
+        if 'up' not in self.times:
+            return 'it had not come up'
+        if self.status is None:
+            return ('the command had been running since '
+                    f'{self.times["up"][0]:.0f} s')
+        return f'the command had ended with status {self.status}'
 
     def _evidence(self):
         lines = []
@@ -399,9 +410,11 @@ class Host:
             lines += ['the kernel complained:',
                       *self.console.around_complaints()]
         lines += ['last lines of the console:', *self.console.last()]
-        errors = self.emulator_errors.decode('utf-8', 'replace').strip()
-        if errors:
-            lines += ['the emulator said:', *errors.splitlines()[-10:]]
+        errors = self.emulator_errors.decode('utf-8', 'replace')
+        said = [line for line in errors.splitlines()
+                if ': terminating on signal ' not in line]
+        if said:
+            lines += ['the emulator said:', *said[-10:]]
         return lines
 
     def timing(self):
@@ -417,7 +430,7 @@ def check_spec(spec):
     """Refuse what cannot work, before anything is started."""
     for index, path in enumerate(spec.shares):
         if not os.path.isdir(path):
-            raise LabError(f'--share {path}: not a directory')
+            raise LabError(f'--share {path}: not a directory', USAGE)
         spec.shares[index] = os.path.realpath(path)
     if not spec.command:
-        raise LabError('no command')
+        raise LabError('no command', USAGE)

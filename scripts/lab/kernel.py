@@ -8,7 +8,7 @@ import shutil
 import subprocess
 
 from . import paths, vmlinux
-from .messages import LabError, say
+from .messages import USAGE, LabError, say
 
 SERIES = '6.12'
 PACKAGE = re.compile(r'linux-image-(' + re.escape(SERIES) +
@@ -22,13 +22,14 @@ class Kernel:
         self.directory = pathlib.Path(directory).resolve()
         self.image = self.directory / 'vmlinux'
         if not self.image.is_file():
-            raise LabError(f'{self.directory}: no vmlinux in it')
+            raise LabError(f'{self.directory}: no vmlinux in it', USAGE)
         versions = sorted(
             entry.name for entry in
             (self.directory / 'lib' / 'modules').glob('*') if entry.is_dir())
         if len(versions) != 1:
             raise LabError(f'{self.directory}: lib/modules must hold exactly '
-                           f'one kernel version, found {versions or "none"}')
+                           f'one kernel version, found {versions or "none"}',
+                           USAGE)
         self.version = versions[0]
         self.modules = self.directory / 'lib' / 'modules' / self.version
 
@@ -126,6 +127,9 @@ def update_lists():
 
 def fetch(version=None):
     """Return the archive's newest (or the named) Kernel, cached."""
+    if version and not PACKAGE.fullmatch(f'linux-image-{version}'):
+        raise LabError(f'"{version}" is no version of a {SERIES} kernel of '
+                       f'Debian\'s, such as {SERIES}.95+deb12-amd64', USAGE)
     chosen, fields = choose(version)
     if not chosen:
         update_lists()

@@ -107,7 +107,7 @@ def parser():
 
     about = commands_of.add_parser('kernel',
                                    help='print the kernel hosts boot')
-    about.add_argument('--kernel', metavar='VERSION|DIR')
+    about.add_argument('kernel', metavar='VERSION|DIR', nargs='?')
     what = about.add_mutually_exclusive_group()
     for name in ('version', 'headers', 'modules', 'image', 'directory'):
         what.add_argument(f'--{name}', action='store_const', dest='what',

@@ -12,7 +12,7 @@ TIMED_OUT = 124
 class LabError(Exception):
     """Something the user has to know of; carries the exit status."""
 
-    def __init__(self, message, status=1):
+    def __init__(self, message, status=DIED):
         super().__init__(message)
         self.status = status
 
