@@ -20,8 +20,13 @@ KVMFT_HOOK(kvm_arch_vcpu_precreate, "kvm", KVMFT_HOOK_VM);
 
 static int replace_kvm_apic_accept_events(struct kvm_vcpu *vcpu)
 {
-	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
+	struct kvmft_vm *vm;
 
+	/* KVM_GET_MP_STATE comes here too, on any thread. */
+	if (!vcpu->wants_to_run)
+		return kvmft_original(kvm_apic_accept_events)(vcpu);
+
+	vm = kvmft_vm_get(vcpu->kvm);
 	if (vm) {
 		vm->ops->boundary(vm);
 		kvmft_vm_put(vm);
