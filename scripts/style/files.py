@@ -11,7 +11,7 @@ import sys
 
 MAX_LINES = 800
 # The licence line goes first, or second after #!; these have none of their own.
-NO_LICENCE = re.compile(r"(^|/)(README|COPYING|LICENSE|series)$|\.(patch|json)$")
+NO_LICENCE = re.compile(r"^Documentation/ABI/|(^|/)(README|COPYING|LICENSE|series)$|\.(patch|json)$")
 LICENCE = re.compile(r"SPDX-License-Identifier: \S")
 # Files that are not ours to shape, or that have to spell the marks.
 NO_TEXT_RULES = re.compile(r"\.patch$|^scripts/style/files\.py$")

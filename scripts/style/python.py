@@ -85,8 +85,6 @@ def complaints(path, text, allowed):
     for number, line in enumerate(text.split("\n"), 1):
         if len(line) > MAX_COLUMNS:
             yield number, f"{len(line)} columns: more than {MAX_COLUMNS}"
-        if "\t" in line[:len(line) - len(line.lstrip())]:
-            yield number, "indented by a tab"
 
 
 def main(root):
