@@ -30,7 +30,7 @@ struct kvmft_arch_events {
 /**
  * struct kvmft_arch_ops - a vendor
  * @module: name of KVM's vendor module
- * @hooks: functions to hook, NULL-terminated, the most frequently called first
+ * @hooks: functions of @module to hook, NULL-terminated, the most frequently called first
  * @btf_crc: checksum of the BTF of @module that layout.h was made from
  * @events: what to count on the CPU we run on; NULL: not a CPU we know
  */
@@ -43,10 +43,8 @@ struct kvmft_arch_ops {
 
 extern const struct kvmft_arch_ops kvmft_svm_ops;
 
-/* Hooks that do not depend on the vendor (kvm.c), for the lists of all. */
-extern struct kvmft_hook kvmft_hook_kvm_apic_accept_events;
-extern struct kvmft_hook kvmft_hook_kvm_arch_destroy_vm;
-extern struct kvmft_hook kvmft_hook_kvm_arch_vcpu_precreate;
+/* Hooks that do not depend on the vendor (kvm.c). */
+extern struct kvmft_hook *const kvmft_kvm_hooks[];
 
 /*
  * The vendor that made the VM behind @vm; NULL, after saying so in the kernel log, if it

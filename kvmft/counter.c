@@ -7,13 +7,14 @@
  * svm_vcpu_run(), so its handler has run when the counters are read after an exit; with
  * skid it can also arrive later, in the host.
  */
+#include <linux/bits.h>
 #include <linux/err.h>
 #include <linux/sched.h>
 
 #include "counter.h"
 
 /* Never reached; inside the range of a 48 bit counter that perf uses (47 bits). */
-#define PERIOD_IDLE	(1ULL << 46)
+#define PERIOD_IDLE	BIT_ULL(46)
 
 static void overflow(struct perf_event *event, struct perf_sample_data *data,
 		     struct pt_regs *regs)

@@ -81,24 +81,37 @@ static int resolve(struct kvmft_hook *hook)
 	return 0;
 }
 
-static int install(struct kvmft_hook *const *hooks)
+/* Resolve a list of hooks and append it to those to install. */
+static int append(struct kvmft_hook *const *hooks, unsigned long *ips, unsigned int *nr)
 {
-	unsigned long ips[KVMFT_HOOKS_MAX];
-	unsigned int i;
 	int ret;
 
-	for (i = 0; hooks[i]; i++) {
-		if (WARN_ON_ONCE(i == KVMFT_HOOKS_MAX))
+	for (; *hooks; hooks++, ++*nr) {
+		if (WARN_ON_ONCE(*nr == KVMFT_HOOKS_MAX))
 			return -EOPNOTSUPP;
-		ret = resolve(hooks[i]);
+		ret = resolve(*hooks);
 		if (ret)
 			return ret;
-		installed[i] = hooks[i];
-		ips[i] = hooks[i]->fentry;
+		installed[*nr] = *hooks;
+		ips[*nr] = (*hooks)->fentry;
 	}
-	installed[i] = NULL;
+	installed[*nr] = NULL;
+	return 0;
+}
 
-	ret = ftrace_set_filter_ips(&hook_ops, ips, i, 0, 1);
+static int install(struct kvmft_hook *const *vendor_hooks, struct kvmft_hook *const *hooks)
+{
+	unsigned long ips[KVMFT_HOOKS_MAX];
+	unsigned int nr = 0;
+	int ret;
+
+	ret = append(vendor_hooks, ips, &nr);
+	if (!ret)
+		ret = append(hooks, ips, &nr);
+	if (ret)
+		return ret;
+
+	ret = ftrace_set_filter_ips(&hook_ops, ips, nr, 0, 1);
 	if (!ret)
 		ret = register_ftrace_function(&hook_ops);
 	if (ret) {
@@ -107,11 +120,12 @@ static int install(struct kvmft_hook *const *hooks)
 		ftrace_free_filter(&hook_ops);
 		return ret;
 	}
-	WRITE_ONCE(nr_installed, i);
+	WRITE_ONCE(nr_installed, nr);
 	return 0;
 }
 
-int kvmft_hooks_get(struct kvmft_hook *const *hooks, struct module *vendor)
+int kvmft_hooks_get(struct kvmft_hook *const *vendor_hooks, struct kvmft_hook *const *hooks,
+		    struct module *vendor)
 {
 	int ret = 0;
 
@@ -121,7 +135,7 @@ int kvmft_hooks_get(struct kvmft_hook *const *hooks, struct module *vendor)
 			ret = -ENODEV;
 			goto unlock;
 		}
-		ret = install(hooks);
+		ret = install(vendor_hooks, hooks);
 		if (ret) {
 			module_put(vendor);
 			goto unlock;

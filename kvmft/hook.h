@@ -60,7 +60,7 @@ struct kvmft_hook {
 		static_call_update(kvmft_original_##fn,				\
 				   (kvmft_proto_##fn *)addr);			\
 	}									\
-	struct kvmft_hook kvmft_hook_##fn = {					\
+	static struct kvmft_hook hook_##fn = {					\
 		.module = mod,							\
 		.function = #fn,						\
 		.key = how,							\
@@ -74,12 +74,13 @@ struct kvmft_hook {
 
 /*
  * Hooks are counted: the first user installs them, the last one removes them.
- * @hooks is a NULL-terminated list, the most frequently called first; @vendor is
- * pinned while they are installed.  A function that is missing, inlined or not
+ * @vendor_hooks and @hooks are NULL-terminated lists, the most frequently called first;
+ * @vendor is pinned while they are installed.  A function that is missing, inlined or not
  * traceable is named in the kernel log and nothing is installed (-EOPNOTSUPP).
  * Both may sleep, for as long as other tasks are preempted inside a hook.
  */
-int kvmft_hooks_get(struct kvmft_hook *const *hooks, struct module *vendor);
+int kvmft_hooks_get(struct kvmft_hook *const *vendor_hooks, struct kvmft_hook *const *hooks,
+		    struct module *vendor);
 void kvmft_hooks_put(void);
 
 /* Number of functions redirected now. */

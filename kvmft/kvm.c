@@ -56,6 +56,13 @@ static int replace_kvm_arch_vcpu_precreate(struct kvm *kvm, unsigned int id)
 	return kvmft_original(kvm_arch_vcpu_precreate)(kvm, id);
 }
 
+struct kvmft_hook *const kvmft_kvm_hooks[] = {
+	&hook_kvm_apic_accept_events,
+	&hook_kvm_arch_vcpu_precreate,
+	&hook_kvm_arch_destroy_vm,
+	NULL
+};
+
 const struct kvmft_arch_ops *kvmft_arch_of_vm(const struct file *vm)
 {
 	static const struct kvmft_arch_ops *const vendors[] = { &kvmft_svm_ops };

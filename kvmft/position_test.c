@@ -194,6 +194,7 @@ static struct kunit_suite position_suite = {
 	.name = "kvmft_position",
 	.test_cases = position_cases,
 };
+
 kunit_test_suite(position_suite);
 
 MODULE_DESCRIPTION("KUnit suite of kvmft's positions");

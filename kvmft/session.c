@@ -43,7 +43,7 @@ static const char *end_text(enum kvmft_end end)
 	case KVMFT_END_VCPU_ADDED:
 		return "a second vCPU was created";
 	case KVMFT_END_NO_COUNTER:
-		return "no event counters on the vCPU's thread: stop perf users, or set kernel.nmi_watchdog=0";
+		return "no free event counters: stop perf users, or set kernel.nmi_watchdog=0";
 	}
 	return "unknown";
 }
@@ -117,7 +117,7 @@ struct kvmft_session *kvmft_session_create(const struct file *vm)
 	INIT_WORK(&session->detach, session_detach);
 	init_completion(&session->detached);
 
-	ret = kvmft_hooks_get(arch->hooks, vm->f_op->owner);
+	ret = kvmft_hooks_get(arch->hooks, kvmft_kvm_hooks, vm->f_op->owner);
 	if (ret)
 		goto put_session;
 

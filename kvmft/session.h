@@ -27,7 +27,7 @@
 struct kvmft_session {
 	struct kref ref;
 	struct kvmft_vcpu vcpu;
-	struct mutex lock;
+	struct mutex lock; /* protects @end, see above */
 	enum kvmft_end end;
 	wait_queue_head_t changed;
 	struct work_struct detach;

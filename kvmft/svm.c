@@ -69,11 +69,8 @@ static int replace_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fastpath)
 }
 
 static struct kvmft_hook *const svm_hooks[] = {
-	&kvmft_hook_svm_vcpu_run,
-	&kvmft_hook_svm_handle_exit,
-	&kvmft_hook_kvm_apic_accept_events,
-	&kvmft_hook_kvm_arch_vcpu_precreate,
-	&kvmft_hook_kvm_arch_destroy_vm,
+	&hook_svm_vcpu_run,
+	&hook_svm_handle_exit,
 	NULL
 };
 
@@ -89,7 +86,7 @@ static const struct kvmft_arch_events zen_events = {
 	.taken = 0xc4,
 	.taken_per_entry = 1,
 	.unsafe = 0x825,
-	.unsafe_remedy = "switch the SpecLockMap optimisation off: set bit 54 of MSR 0xc0011020 on every CPU",
+	.unsafe_remedy = "set bit 54 of MSR 0xc0011020 on every CPU (SpecLockMap off)",
 };
 
 static const struct kvmft_arch_events *svm_events(void)

@@ -68,8 +68,8 @@ TRACE_EVENT(kvmft_exit,
 		__entry->cond = vcpu->state.pos.cond;
 		__entry->taken = vcpu->state.pos.taken;
 	),
-	TP_printk("session %llu exit %llu code %#llx rip %#llx cond %llu taken %llu", __entry->id,
-		  __entry->exits, __entry->code, __entry->rip, __entry->cond, __entry->taken)
+	TP_printk("session %llu exit %llu code %#llx rip %#llx cond %llu taken %llu",
+		  __entry->id, __entry->exits, __entry->code, __entry->rip, __entry->cond, __entry->taken)
 );
 
 /* A requested stop was reached, with its overflow interrupt or without. */

@@ -5,6 +5,7 @@
 #ifndef _KVMFT_VERDICT_H
 #define _KVMFT_VERDICT_H
 
+#include <linux/compiler_attributes.h>
 #include <linux/types.h>
 
 #include <uapi/linux/kvmft.h>
@@ -41,7 +42,7 @@ void kvmft_verdict_start(struct kvmft_verdict_report *report);
 
 /* Refuse; the first reason stands. */
 void kvmft_verdict_refuse(struct kvmft_verdict_report *report, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+	__printf(2, 3);
 
 /* A window with @exits exits in it counted @got instead of @want. */
 void kvmft_verdict_window(struct kvmft_verdict_report *report, unsigned int exits,

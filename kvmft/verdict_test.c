@@ -155,6 +155,7 @@ static struct kunit_suite verdict_suite = {
 	.name = "kvmft_verdict",
 	.test_cases = verdict_cases,
 };
+
 kunit_test_suite(verdict_suite);
 
 MODULE_DESCRIPTION("KUnit suite of kvmft's verdict on the counters");

@@ -127,7 +127,6 @@ struct kvmft_create_session {
  * @id: number of the session, as in /sys/class/misc/kvmft/session<id>/
  * @state: &enum kvmft_state
  * @end: &enum kvmft_end
- * @pad: zero
  * @exits: returns from the guest since the session was made
  * @cond: conditional branches retired by the guest, as read after the last exit
  * @taken: taken branches retired by the guest, less one for each VMRUN, as read
