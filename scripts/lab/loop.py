@@ -68,6 +68,16 @@ class Loop:
             self.step(limit)
         return True
 
+    def child(self, child, timeout=None):
+        """Run till a subprocess ended; False if timeout seconds passed."""
+        ending = os.pidfd_open(child.pid)
+        self.watch(ending, child.poll)
+        try:
+            return self.until(lambda: child.poll() is not None, timeout)
+        finally:
+            self.forget(ending)
+            os.close(ending)
+
 
 def catch_signals():
     """Have SIGINT, SIGTERM and SIGHUP raise Interrupted, once."""
