@@ -32,9 +32,15 @@ kvmft/layout.h: FORCE
 		exit 1; }
 	@scripts/layout/layout --kernel $(KVER) --vmlinux $(VMLINUX) --modules "$(KMODS)" --output $@
 
+check check-debug stress bench:
+	scripts/$@ $(if $(N),--rounds $(N))
+
+style:
+	scripts/style/run
+
 clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) $@
 	$(RM) -r kvmft/layout.h build
 
 FORCE:
-.PHONY: all modules modules_install clean FORCE
+.PHONY: all modules modules_install check check-debug stress bench style clean FORCE

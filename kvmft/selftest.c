@@ -191,6 +191,8 @@ static int test_counts(struct test_vm *test, struct kvmft_session *session,
 			ret = test_vm_run(test, loops[i], exits[j], locked);
 			if (ret)
 				return ret;
+			if (kvmft_session_end(session))
+				return -EIO;
 			after = position(session);
 			after.cond -= before.cond;
 			after.taken -= before.taken;
@@ -208,7 +210,7 @@ static int test_stops(struct test_vm *test, struct kvmft_session *session,
 {
 	static const u32 distances[] = { 2, 3, 10, 101, 1000, 4999, 20000, 65537 };
 	struct kvmft_vcpu_state state;
-	u64 start, overflows;
+	u64 start, overflows, stopped_at;
 	int i, ret;
 
 	for (i = 0; i < 8 * ARRAY_SIZE(distances); i++) {
@@ -226,7 +228,16 @@ static int test_stops(struct test_vm *test, struct kvmft_session *session,
 		if (ret && ret != -EINTR)
 			return ret;
 		kvmft_vcpu_snapshot(&session->vcpu, &state);
-		kvmft_verdict_stop(report, distance, state.stop.stopped_at - start,
+		stopped_at = state.stop.stopped_at;
+
+		/* The next entry tells whether an interrupt was lost or late. */
+		ret = test_vm_run(test, 1, 0, 1);
+		if (ret)
+			return ret;
+		if (kvmft_session_end(session))
+			return -EIO;
+		kvmft_vcpu_snapshot(&session->vcpu, &state);
+		kvmft_verdict_stop(report, distance, stopped_at - start,
 				   state.stop.overflows > overflows);
 	}
 	return 0;
@@ -305,7 +316,10 @@ static int run_test(struct kvmft_verdict_report *report)
 
 	if (ret == -EINTR)
 		goto destroy;
-	if (end == KVMFT_END_NO_COUNTER || end == KVMFT_END_COUNTER_LOST || ret == -EBUSY)
+	if (end == KVMFT_END_COUNTER_WRONG)
+		kvmft_verdict_refuse(report,
+				     "taken branches are not counted exactly: fewer than entries of the guest, which count as one each on a real CPU");
+	else if (end == KVMFT_END_NO_COUNTER || end == KVMFT_END_COUNTER_LOST || ret == -EBUSY)
 		kvmft_verdict_refuse(report,
 				     "no free event counters: stop perf users (perf stat -a, perf record -a), or set kernel.nmi_watchdog=0");
 	else if (ret == -ENOENT || ret == -EOPNOTSUPP)

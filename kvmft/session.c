@@ -44,6 +44,8 @@ static const char *end_text(enum kvmft_end end)
 		return "a second vCPU was created";
 	case KVMFT_END_NO_COUNTER:
 		return "no free event counters: stop perf users, or set kernel.nmi_watchdog=0";
+	case KVMFT_END_COUNTER_WRONG:
+		return "the counters contradict each other: run the self-test again";
 	}
 	return "unknown";
 }

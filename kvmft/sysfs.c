@@ -151,6 +151,8 @@ static const char *end_name(u32 end)
 		return "vcpu-added";
 	case KVMFT_END_NO_COUNTER:
 		return "no-counter";
+	case KVMFT_END_COUNTER_WRONG:
+		return "counter-wrong";
 	}
 	return "unknown";
 }

@@ -18,6 +18,7 @@ TRACE_DEFINE_ENUM(KVMFT_END_VM_DESTROYED);
 TRACE_DEFINE_ENUM(KVMFT_END_COUNTER_LOST);
 TRACE_DEFINE_ENUM(KVMFT_END_VCPU_ADDED);
 TRACE_DEFINE_ENUM(KVMFT_END_NO_COUNTER);
+TRACE_DEFINE_ENUM(KVMFT_END_COUNTER_WRONG);
 
 /* A session changed its state. */
 TRACE_EVENT(kvmft_session,
@@ -45,7 +46,8 @@ TRACE_EVENT(kvmft_session,
 				   { KVMFT_END_VM_DESTROYED, "vm-destroyed" },
 				   { KVMFT_END_COUNTER_LOST, "counter-lost" },
 				   { KVMFT_END_VCPU_ADDED, "vcpu-added" },
-				   { KVMFT_END_NO_COUNTER, "no-counter" }))
+				   { KVMFT_END_NO_COUNTER, "no-counter" },
+				   { KVMFT_END_COUNTER_WRONG, "counter-wrong" }))
 );
 
 /* The vCPU left the guest and was counted. */

@@ -95,11 +95,11 @@ static void vcpu_exit(struct kvmft_vm *vm, const struct kvmft_exit *exit)
 	write_seqcount_begin(&vcpu->seq);
 	state->exits++;
 	state->rip = exit->rip;
-	if (unlikely(vcpu->failure) ||
+	if (likely(!vcpu->failure) &&
 	    !kvmft_position_advance(&state->pos, &vcpu->base, &raw,
 				    vcpu->events->taken_per_entry))
-		vcpu->failure = KVMFT_END_COUNTER_LOST;
-	else
+		vcpu->failure = KVMFT_END_COUNTER_WRONG;
+	if (likely(!vcpu->failure))
 		vcpu->stopping = kvmft_stop_exit(&state->stop, state->pos.cond, interrupts,
 						 exit->nmi);
 	write_seqcount_end(&vcpu->seq);

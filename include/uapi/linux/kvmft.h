@@ -70,6 +70,8 @@ enum kvmft_state {
  *	(the PMU was taken by a CPU-wide pinned event, or the kernel throttled it)
  * @KVMFT_END_VCPU_ADDED: a second vCPU was created
  * @KVMFT_END_NO_COUNTER: the counters could not be opened on the vCPU's thread
+ * @KVMFT_END_COUNTER_WRONG: the counters contradict each other: fewer taken branches
+ *	than entries of the guest
  */
 enum kvmft_end {
 	KVMFT_END_NONE		= 0,
@@ -78,6 +80,7 @@ enum kvmft_end {
 	KVMFT_END_COUNTER_LOST	= 3,
 	KVMFT_END_VCPU_ADDED	= 4,
 	KVMFT_END_NO_COUNTER	= 5,
+	KVMFT_END_COUNTER_WRONG	= 6,
 };
 
 /**
