@@ -3,6 +3,7 @@
 #include <linux/slab.h>
 
 #include "hook.h"
+#include "names.h"
 #include "selftest.h"
 #include "sysfs.h"
 
@@ -44,7 +45,7 @@ static ssize_t verdict_show(struct device *dev, struct device_attribute *attr, c
 	struct kvmft_verdict_report report;
 
 	kvmft_selftest_report(&report);
-	return sysfs_emit(buf, "%s\n", kvmft_verdict_name(report.verdict));
+	return sysfs_emit(buf, "%s\n", kvmft_name(report.verdict, KVMFT_VERDICT_NAMES));
 }
 static DEVICE_ATTR_RO(verdict);
 
@@ -123,40 +124,6 @@ struct session_attr {
 	ssize_t (*show)(const struct kvmft_session_status *status, char *buf);
 };
 
-static const char *state_name(u32 state)
-{
-	switch (state) {
-	case KVMFT_STATE_ARMED:
-		return "armed";
-	case KVMFT_STATE_COUNTING:
-		return "counting";
-	case KVMFT_STATE_ENDED:
-		return "ended";
-	}
-	return "unknown";
-}
-
-static const char *end_name(u32 end)
-{
-	switch (end) {
-	case KVMFT_END_NONE:
-		return "none";
-	case KVMFT_END_CLOSED:
-		return "closed";
-	case KVMFT_END_VM_DESTROYED:
-		return "vm-destroyed";
-	case KVMFT_END_COUNTER_LOST:
-		return "counter-lost";
-	case KVMFT_END_VCPU_ADDED:
-		return "vcpu-added";
-	case KVMFT_END_NO_COUNTER:
-		return "no-counter";
-	case KVMFT_END_COUNTER_WRONG:
-		return "counter-wrong";
-	}
-	return "unknown";
-}
-
 #define SESSION_ATTR(_name, format, value)						\
 static ssize_t session_##_name##_show(const struct kvmft_session_status *status, char *buf)	\
 {											\
@@ -167,8 +134,8 @@ static const struct session_attr session_attr_##_name = {				\
 	.show = session_##_name##_show,							\
 }
 
-SESSION_ATTR(state, "%s", state_name(status->state));
-SESSION_ATTR(end, "%s", end_name(status->end));
+SESSION_ATTR(state, "%s", kvmft_name(status->state, KVMFT_STATE_NAMES));
+SESSION_ATTR(end, "%s", kvmft_name(status->end, KVMFT_END_NAMES));
 SESSION_ATTR(exits, "%llu", status->exits);
 SESSION_ATTR(cond, "%llu", status->cond);
 SESSION_ATTR(taken, "%llu", status->taken);

@@ -4,6 +4,7 @@
 
 #include <linux/tracepoint.h>
 
+#include "names.h"
 #include "vcpu.h"
 
 #undef TRACE_SYSTEM
@@ -34,20 +35,9 @@ TRACE_EVENT(kvmft_session,
 		__entry->state = state;
 		__entry->end = end;
 	),
-	TP_printk("session %llu %s%s%s", __entry->id,
-		  __print_symbolic(__entry->state,
-				   { KVMFT_STATE_ARMED, "armed" },
-				   { KVMFT_STATE_COUNTING, "counting" },
-				   { KVMFT_STATE_ENDED, "ended" }),
-		  __entry->end ? " " : "",
-		  __print_symbolic(__entry->end,
-				   { KVMFT_END_NONE, "" },
-				   { KVMFT_END_CLOSED, "closed" },
-				   { KVMFT_END_VM_DESTROYED, "vm-destroyed" },
-				   { KVMFT_END_COUNTER_LOST, "counter-lost" },
-				   { KVMFT_END_VCPU_ADDED, "vcpu-added" },
-				   { KVMFT_END_NO_COUNTER, "no-counter" },
-				   { KVMFT_END_COUNTER_WRONG, "counter-wrong" }))
+	TP_printk("session %llu %s, end: %s", __entry->id,
+		  __print_symbolic(__entry->state, KVMFT_STATE_NAMES),
+		  __print_symbolic(__entry->end, KVMFT_END_NAMES))
 );
 
 /* The vCPU left the guest and was counted. */

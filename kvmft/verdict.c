@@ -76,16 +76,3 @@ void kvmft_verdict_finish(struct kvmft_verdict_report *report)
 	if (report->verdict == KVMFT_VERDICT_UNTESTED)
 		report->verdict = KVMFT_VERDICT_EXACT;
 }
-
-const char *kvmft_verdict_name(enum kvmft_verdict verdict)
-{
-	switch (verdict) {
-	case KVMFT_VERDICT_UNTESTED:
-		return "untested";
-	case KVMFT_VERDICT_EXACT:
-		return "exact";
-	case KVMFT_VERDICT_REFUSED:
-		return "refused";
-	}
-	return "unknown";
-}

@@ -55,7 +55,4 @@ void kvmft_verdict_stop(struct kvmft_verdict_report *report, u64 distance, u64 g
 /* All is measured. */
 void kvmft_verdict_finish(struct kvmft_verdict_report *report);
 
-/* As in sysfs: "untested", "exact", "refused". */
-const char *kvmft_verdict_name(enum kvmft_verdict verdict);
-
 #endif /* _KVMFT_VERDICT_H */
