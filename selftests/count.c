@@ -93,7 +93,7 @@ static void run_window(struct machine *m, const struct program *program,
 	tally->exits += exits;
 	if (cond != want.cond + skew || taken != want.taken) {
 		if (!skew && tally->wrong < 10)
-			tap_diag("%s, %llu iterations, %llu %s exits: cond %llu (%+lld), taken %llu (%+lld)",
+			tap_diag("%s * %llu, %llu %s exits: cond %llu (%+lld), taken %llu (%+lld)",
 				 program->name, (unsigned long long)n,
 				 (unsigned long long)extra, kind->name,
 				 (unsigned long long)cond, (long long)(cond - want.cond),
@@ -103,7 +103,7 @@ static void run_window(struct machine *m, const struct program *program,
 	tally->insns_off += insns != want.insns;
 	if (insns != want.insns + exits) {
 		if (tally->insns_unexplained < 10)
-			tap_diag("%s, %llu iterations, %llu %s exits: %llu instructions in %llu entries, program's own %llu",
+			tap_diag("%s * %llu, %llu %s exits: %llu insns in %llu entries, own %llu",
 				 program->name, (unsigned long long)n,
 				 (unsigned long long)extra, kind->name,
 				 (unsigned long long)insns, (unsigned long long)exits,
@@ -137,7 +137,7 @@ static void run_windows(struct machine *m, unsigned int vm_flags, unsigned int n
 
 static void check_tally(const struct tally *tally, unsigned int windows)
 {
-	tap_diag("%u windows, %llu exits: %u wrong; in instructions %u off, %u not by the number of entries",
+	tap_diag("%u windows, %llu exits: %u wrong; in instructions %u off, %u unexplained",
 		 tally->windows, (unsigned long long)tally->exits, tally->wrong,
 		 tally->insns_off, tally->insns_unexplained);
 	CHECK_EQ(tally->windows, windows, "number of windows");

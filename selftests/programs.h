@@ -46,8 +46,12 @@ void program_start(struct vm *vm, const struct program *program,
 /* A VM for @kind: its interrupt handler is in place */
 void program_vm(struct vm *vm, unsigned int flags);
 
+/* Code in routines.S */
+extern const char program_loop[], program_call[], program_indirect[], program_jcc[];
+extern const char program_rep[], program_lock[];
+extern const char exit_page_fault[], exit_mixed[], irq_handler[];
 extern const char spin[], spin_exits[], spin_forever[], exit_forever[], halt_forever[];
-extern const char exits_only[], exit_pio[], exit_cpuid[], exit_hlt_irq[];
+extern const char exits_only[], exit_pio[], exit_cpuid[], exit_hlt[], exit_hlt_irq[];
 
 #endif /* !__ASSEMBLER__ */
 #endif /* SELFTESTS_PROGRAMS_H */

@@ -122,12 +122,12 @@ PROGRAM spin
 	jnz spin
 	out %al, $PORT_DONE
 
-/* r15 iterations; every r14-th also goes to user space, rbx counts down to it */
+/* r15 iterations; every r14-th also goes to the test, rbx counts down to it */
 PROGRAM spin_exits
 1:	dec %rbx
 	jnz 2f
 	mov %r14, %rbx
-	out %al, $PORT_NOP
+	out %al, $PORT_SYNC
 2:	dec %r15
 	jnz 1b
 	out %al, $PORT_DONE
@@ -144,11 +144,13 @@ PROGRAM exit_forever
 	out %al, $PORT_NOP
 	jmp 1b
 
-/* Wait for an interrupt that does not come */
+/* Wait for interrupts, and tell of each */
 PROGRAM halt_forever
-1:	inc %r15
-	sti
+1:	sti
 	hlt
+	cli
+	inc %r15
+	out %al, $PORT_SYNC
 	jmp 1b
 
 /* For scripts/bench: r15 exits, the routine's, and nothing else */

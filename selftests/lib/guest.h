@@ -43,10 +43,9 @@ static inline u64 guest_addr(const void *symbol)
 }
 
 /* A C function of the guest; it must not return */
-#define __guest	__attribute__((section("guest_text"), used, noinline, \
-			       target("general-regs-only")))
+#define __guest	__attribute__((section("guest_text"), used, noinline))
 
-static inline __attribute__((always_inline)) void guest_out(u8 port, u64 rax)
+static inline __attribute__((always_inline)) void guest_out(u16 port, u64 rax)
 {
 	asm volatile("outb %%al, %0" : : "N"(port), "a"(rax) : "memory");
 }

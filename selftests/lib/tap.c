@@ -27,8 +27,8 @@ static struct verdict {
 
 static int test_number;
 
-/* setup() runs in the process that outlives the cases: its verdict is printed at once */
-static bool in_setup;
+/* Not in a case, but in this: the verdict is printed at once, and ends the program */
+static const char *outside;
 
 void tap_diag(const char *fmt, ...)
 {
@@ -59,9 +59,11 @@ static void vend(int status, const char *fmt, va_list ap)
 
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	make_one_line(reason);
-	if (in_setup) {
-		printf(status == STATUS_SKIP ? "1..0 # SKIP %s\n" : "Bail out! setup: %s\n",
-		       reason);
+	if (outside) {
+		if (status == STATUS_SKIP)
+			printf("1..0 # SKIP %s\n", reason);
+		else
+			printf("Bail out! %s: %s\n", outside, reason);
 		fflush(stdout);
 		_exit(status == STATUS_SKIP ? 0 : STATUS_FAIL);
 	}
@@ -240,6 +242,11 @@ static unsigned int count_selected(const struct tap_suite *suite, int argc, char
 	return n;
 }
 
+void tap_helper(const char *name)
+{
+	outside = name;
+}
+
 int tap_main(int argc, char **argv, const struct tap_suite *suite)
 {
 	unsigned int i, n;
@@ -263,9 +270,9 @@ int tap_main(int argc, char **argv, const struct tap_suite *suite)
 
 	printf("TAP version 13\n");
 	if (suite->setup) {
-		in_setup = true;
+		outside = "setup";
 		suite->setup();
-		in_setup = false;
+		outside = NULL;
 	}
 	printf("1..%u\n", n + !!suite->teardown);
 	for (i = 0; i < suite->nr_cases; i++) {

@@ -53,6 +53,9 @@ struct tap_suite {
 /* main() of a test program; arguments: [-l] [CASE...] */
 int tap_main(int argc, char **argv, const struct tap_suite *suite);
 
+/* main() of a program that is no test: a failure of the library ends it, with a message */
+void tap_helper(const char *name);
+
 /* A line of explanation: "# ..." */
 void tap_diag(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

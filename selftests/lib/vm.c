@@ -69,7 +69,11 @@ static void set_sregs(struct vm *vm)
 	sregs.cr0 = 0x80050033;		/* PG, AM, WP, NE, ET, MP, PE */
 	sregs.efer = 0x500;		/* LMA, LME */
 	sregs.cs = code;
-	sregs.ds = sregs.es = sregs.ss = sregs.fs = sregs.gs = data;
+	sregs.ds = data;
+	sregs.es = data;
+	sregs.ss = data;
+	sregs.fs = data;
+	sregs.gs = data;
 	sregs.gdt.base = GUEST_GDT;
 	sregs.gdt.limit = 23;
 	sregs.idt.base = GUEST_IDT;
