@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The stages of "make check" and what each runs.
+
+A stage is a command that ends by itself or is ended after a time limit.  Its
+results are the TAP it prints; a stage that prints none (a build) is itself a
+test.
+"""
+
+import configparser
+import dataclasses
+import pathlib
+import shlex
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / 'build'
+LAB = ROOT / 'scripts' / 'lab' / 'lab'
+SELFTESTS = BUILD / 'selftests'
+DEBUG = BUILD / 'debug'         # the module for the debug kernel
+
+# Left to a program in a host beyond its own time limits, in seconds
+GRACE = 20
+
+
+@dataclasses.dataclass
+class Stage:
+    """One stage.
+
+    after: names of stages that have to have passed; tap: prints TAP;
+    passes: expression of a line that is a passed test, for one that does not;
+    forbidden: expression of a line that is a failure even if the status is 0;
+    alone: nothing runs beside it; live: its output is shown.
+    """
+    name: str
+    command: list
+    timeout: int
+    after: tuple = ()
+    tap: bool = True
+    passes: str = ''
+    forbidden: str = ''
+    alone: bool = False
+    live: bool = False
+
+
+def _shell(text):
+    return ['bash', '-euo', 'pipefail', '-c', text]
+
+
+def _program(line):
+    """A program of the plan as a shell command between two marks."""
+    words = shlex.split(line)
+    names = [word for word in words if '=' not in word.split('/')[0]]
+    if not names:
+        raise ValueError(f'selftests/plan: no program in "{line}"')
+    at = words.index(names[0])
+    words[at] = str(SELFTESTS / names[0])
+    # The same program may be in one host twice: say with what
+    label = '-'.join(word.replace('/', '_') for word in names)
+    quoted = ' '.join(word if i < at else shlex.quote(word)
+                      for i, word in enumerate(words))
+    return (f'echo "# begin {label}"; status=0; {quoted} || status=$?; '
+            f'echo "# end {label} $status"')
+
+
+def read_plan():
+    """Sections of selftests/plan: name -> settings."""
+    plan = configparser.ConfigParser(
+        interpolation=None, delimiters=('=',), comment_prefixes=('#',),
+        strict=True)
+    with open(ROOT / 'selftests' / 'plan', encoding='utf-8') as file:
+        plan.read_file(file)
+    known = {'options', 'run', 'timeout', 'debug'}
+    for name in plan.sections():
+        if unknown := set(plan[name]) - known:
+            raise ValueError(f'selftests/plan: [{name}]: '
+                             f'unknown {", ".join(sorted(unknown))}')
+    return plan
+
+
+def _host_stage(name, section, after, extra, prefix=''):
+    timeout = section.getint('timeout')
+    programs = [line for line in section['run'].splitlines() if line.strip()]
+    command = [str(LAB), 'run', '--name', f'{prefix}{name}',
+               '--timeout', str(timeout), *shlex.split(section['options']),
+               *extra, '--', '; '.join(_program(line) for line in programs)]
+    return Stage(f'{prefix}{name}', command, timeout + 2 * GRACE, after)
+
+
+def _selftest_scripts(directory, after):
+    """Executable files of a directory of tests that prints TAP itself."""
+    found = []
+    for path in sorted((ROOT / 'selftests' / directory).iterdir()):
+        if path.is_file() and path.stat().st_mode & 0o100:
+            found.append(Stage(f'{directory}-{path.name}', [str(path)], 500,
+                               after))
+    return found
+
+
+def _kvm_stages():
+    """The kernel's own KVM selftests beside the module."""
+    run = ROOT / 'scripts' / 'kvm-selftests' / 'run'
+    load = 'modprobe kvm_amd && insmod ./kvmft.ko'
+    armed = f'--with {shlex.quote(str(SELFTESTS / "arm"))}'
+
+    def stage(name, timeout, options, arguments):
+        return Stage(name, _shell(
+            f'dir=$(scripts/kvm-selftests/build); exec {LAB} run --name {name}'
+            f' --timeout {timeout} {options} -- '
+            f'"{load} && {run} {arguments} $dir"'), timeout + 1500, ('setup',
+                                                                     'build'))
+
+    return [
+        stage('kvm-loaded', 300, '', '--sample 2'),
+        stage('kvm-armed', 400, '--pmu', f'--sample 1 {armed}'),
+    ]
+
+
+def _build_stages():
+    make = 'make KDIR="$(scripts/lab/lab kernel --headers)"'
+    return [
+        Stage('setup', [str(LAB), 'setup'], 7200, tap=False, alone=True,
+              live=True),
+        Stage('build', _shell(f'{make} W=1 KCFLAGS=-Werror modules'), 900,
+              ('setup',), tap=False, forbidden=r'\bwarning:|^WARNING:'),
+        Stage('programs', ['make', '-C', 'selftests', 'all'], 300, ('setup',),
+              tap=False),
+        Stage('style', ['scripts/style/run'], 600, ('setup',), tap=False,
+              passes=r'style: (\S+): ok'),
+        Stage('kunit', ['scripts/kunit/run'], 3600, ('setup',)),
+    ]
+
+
+def check_stages():
+    """Stages of "make check", in the order they are started."""
+    ready = ('build', 'programs')
+    plan = read_plan()
+    hosts = [_host_stage(name, plan[name], ready, [])
+             for name in plan.sections()]
+    return [
+        *_build_stages(),
+        *hosts,
+        *_selftest_scripts('pmu', ('setup',)),
+        *_selftest_scripts('lab', ('setup',)),
+        *_kvm_stages(),
+    ]
+
+
+def debug_stages():
+    """Stages of "make check-debug": what the plan marks, on that kernel."""
+    plan = read_plan()
+    sources = 'Kbuild Makefile include kvmft scripts'
+    build = (
+        f'dir=$(scripts/debug-kernel/build); mkdir -p {DEBUG}; '
+        f'ln -sfn "$dir" {DEBUG}/kernel; '
+        # Beside the module for the distribution's kernel, not over it
+        f'tar -c --exclude="*.o" --exclude="*.ko" --exclude=".*.cmd" {sources}'
+        f' | tar -x -C {DEBUG} --keep-newer-files --warning=none; '
+        f'make -C {DEBUG} KDIR="$dir/build" '
+        'KMODS="$(echo "$dir"/lib/modules/*)" W=1 KCFLAGS=-Werror modules')
+    module = str(DEBUG / 'kvmft.ko')
+    extra = ['--kernel', str(DEBUG / 'kernel'), '--env', f'KVMFT_KO={module}']
+    found = [
+        *(stage for stage in _build_stages()
+          if stage.name in ('setup', 'programs')),
+        Stage('debug-build', _shell(build), 7200, ('setup',), tap=False,
+              forbidden=r'\bwarning:|^WARNING:', live=True),
+    ]
+    for name in plan.sections():
+        if plan[name].getboolean('debug', fallback=False):
+            stage = _host_stage(name, plan[name], ('debug-build', 'programs'),
+                                extra, 'debug-')
+            found.append(stage)
+    return found
