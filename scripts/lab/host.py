@@ -16,10 +16,12 @@ from . import emulator, initramfs, kernel, paths, process
 from .console import Console
 from .messages import COMPLAINED, DIED, TIMED_OUT, USAGE, LabError
 
-# A slow machine must not raise alarms of its own, see Documentation/lab.rst.
+# A slow machine must not raise alarms of its own, and what a host has no use
+# for must not cost time; see Documentation/lab.rst.
 BOOT = ('console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off '
         'tsc=reliable nmi_watchdog=0 nokaslr random.trust_cpu=on '
-        'cryptomgr.notests=1 apparmor=0 audit=0 '
+        'apparmor=0 audit=0 no_timer_check cryptomgr.notests=1 '
+        'initcall_blacklist=jent_mod_init '
         'watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60')
 
 # How long a host may go on after its kernel said that something hangs.
@@ -65,7 +67,7 @@ class RunDirectory:
 
     def __init__(self):
         self.path = pathlib.Path(tempfile.mkdtemp(
-            prefix='kvmft-lab.', dir=paths.temporary_root()))
+            prefix='kvmft-lab.', dir=paths.temporary_root())).resolve()
         self.janitor = process.Janitor(self.path)
 
     def __enter__(self):
@@ -209,7 +211,8 @@ class Host:
     def _command(self, chosen, image, descriptors):
         spec = self.spec
         thread = 'single' if spec.single or spec.pmu else 'multi'
-        append = (f'{BOOT} lab.run={self.directory} '
+        append = (f'{BOOT} {emulator.clock(spec.pmu, chosen.tick_rate)} '
+                  f'lab.run={self.directory} '
                   f'lab.version={chosen.version} '
                   f'lab.modules={chosen.modules} {spec.append}')
         command = [

@@ -31,13 +31,25 @@ class Kernel:
                            f'one kernel version, found {versions or "none"}',
                            USAGE)
         self.version = versions[0]
-        self.modules = self.directory / 'lib' / 'modules' / self.version
+        # Hosts follow this path below another root: no links in it.
+        self.modules = (self.directory / 'lib' / 'modules'
+                        / self.version).resolve()
 
     @property
     def headers(self):
         """Directory to build modules against, or None."""
         build = self.modules / 'build'
         return build.resolve() if build.exists() else None
+
+    @property
+    def tick_rate(self):
+        """Timer ticks a second, as configured (or as Debian does)."""
+        try:
+            config = (self.directory / 'config').read_text('utf-8')
+        except FileNotFoundError:
+            config = ''
+        match = re.search(r'^CONFIG_HZ=(\d+)$', config, re.M)
+        return int(match[1]) if match else 250
 
     def module_files(self, names):
         """Files of the modules and what they need, in loading order.

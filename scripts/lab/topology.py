@@ -182,11 +182,16 @@ class Topology:
                            f'{timeout:g} s; last lines of its console:\n'
                            + '\n'.join(host.console.last()), DIED)
         if not found:
-            status, why = host.result()
-            raise LabError(f'host {name} ended (status {status}) before it '
-                           f'printed "{regex}"' + ''.join(
-                               f'\n{line}' for line in why), status or DIED)
+            raise self._ended(name, f'before it printed "{regex}"')
         return found[0]
+
+    def _ended(self, name, what):
+        """The error that a host ended too early."""
+        status, why = self._host(name).result()
+        return LabError(f'host {name} ended with status {status} {what}'
+                        + ''.join(f'\n{line}' for line in
+                                  why or self.lines[name].lines[-10:]),
+                        status or DIED)
 
     def end(self, *names, timeout=None):
         """Wait for hosts (or all) to end; returns the last one's status."""
@@ -228,7 +233,10 @@ class Topology:
 
     def write(self, name, line):
         """Give the host's command a line of standard input."""
-        self._host(name).write(line + '\n')
+        host = self._host(name)
+        if not host.running:
+            raise self._ended(name, f'before it was told "{line}"')
+        host.write(line + '\n')
 
     def listen(self, path):
         """Take steps from "lab control" at the socket path."""
