@@ -15,8 +15,8 @@
 #include "programs.h"
 #include "util.h"
 
-#define WINDOWS		200
-#define EXITS		50	/* in the smaller window, twice as many in the larger */
+#define WINDOWS		40
+#define EXITS		25	/* in the smaller window, twice as many in the larger */
 
 static const struct {
 	const char *name;

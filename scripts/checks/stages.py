@@ -20,6 +20,9 @@ DEBUG = BUILD / 'debug'         # the module for the debug kernel
 # Left to a program in a host beyond its own time limits, in seconds
 GRACE = 20
 
+# How much longer the debug kernel may take
+DEBUG_SLOWER = 5
+
 
 @dataclasses.dataclass
 class Stage:
@@ -76,8 +79,8 @@ def read_plan():
     return plan
 
 
-def _host_stage(name, section, after, extra, prefix=''):
-    timeout = section.getint('timeout')
+def _host_stage(name, section, after, extra, prefix='', slower=1):
+    timeout = section.getint('timeout') * slower
     programs = [line for line in section['run'].splitlines() if line.strip()]
     command = [str(LAB), 'run', '--name', f'{prefix}{name}',
                '--timeout', str(timeout), *shlex.split(section['options']),
@@ -123,6 +126,7 @@ def _build_stages():
               ('setup',), tap=False, forbidden=r'\bwarning:|^WARNING:'),
         Stage('programs', ['make', '-C', 'selftests', 'all'], 300, ('setup',),
               tap=False),
+        Stage('runner', ['scripts/checks/selftest'], 120),
         Stage('style', ['scripts/style/run'], 600, ('setup',), tap=False,
               passes=r'style: (\S+): ok'),
         Stage('kunit', ['scripts/kunit/run'], 3600, ('setup',)),
@@ -167,6 +171,6 @@ def debug_stages():
     for name in plan.sections():
         if plan[name].getboolean('debug', fallback=False):
             stage = _host_stage(name, plan[name], ('debug-build', 'programs'),
-                                extra, 'debug-')
+                                extra, 'debug-', DEBUG_SLOWER)
             found.append(stage)
     return found

@@ -151,9 +151,10 @@ class Parser:
 
     def close(self):
         """No more lines; returns the Results."""
-        self._finish()
         if self._program:
             self.results.fail(f'{self._program}: did not end', self._context)
+        else:
+            self._finish()
         return self.results
 
 
