@@ -7,7 +7,7 @@ import re
 # As printed by the kernel, after the time stamp.
 COMPLAINTS = re.compile(r'''
       BUG:\s | WARNING:\s | kernel\ BUG\ at\ | Kernel\ panic\ -\ not\ syncing
-    | Oops: | general\ protection\ fault[:,] | double\ fault: 
+    | Oops: | general\ protection\ fault[:,] | double\ fault:
     | invalid\ opcode:\ | divide\ error:\ | int3:\ 0000
     | unable\ to\ handle\ | Bad\ page\ (?:state|map)
     | blocked\ for\ more\ than\ \d+ | hung\ task
@@ -20,7 +20,7 @@ COMPLAINTS = re.compile(r'''
     | (?:suspicious|invalid)\ \S*\ ?(?:usage|wait\ context)
     | lock\ held\ when\ returning\ to\ user\ space | nested\ lock\ was\ not
     | sleeping\ function\ called\ from\ invalid | scheduling\ while\ atomic
-    | KASAN: | KFENCE: | KCSAN: | UBSAN: 
+    | KASAN: | KFENCE: | KCSAN: | UBSAN:
     | kmemleak:\ \d+\ new\ suspected
     | refcount_t: | list_(?:add|del)\ corruption | workqueue\ lockup
     | ODEBUG:
