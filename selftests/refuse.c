@@ -194,8 +194,9 @@ static void counters_are_taken_later(void)
 /* The NMI watchdog takes one counter of each CPU: the rest will do, if it is a rest */
 static void nmi_watchdog(void)
 {
-	int fds[COUNTERS * MAX_CPUS], dev, ret;
+	int fds[COUNTERS * MAX_CPUS], dev, ret, sixth;
 	unsigned int taken;
+	u64 value;
 
 	needs_machine("");
 	ret = write_file("/proc/sys/kernel/watchdog", "1");
@@ -203,8 +204,10 @@ static void nmi_watchdog(void)
 		ret = write_file("/proc/sys/kernel/nmi_watchdog", "1");
 	CHECK(!ret, "the NMI watchdog cannot be switched on: %s", tap_ret(ret));
 	taken = take_counters(fds, COUNTERS - 1);
-	/* That it holds the sixth shows that it is on */
-	CHECK(perf_open_on(0, EVENT_INSTRUCTIONS, 0, true) >= 0, "perf event: %m");
+	sixth = perf_open_on(0, EVENT_INSTRUCTIONS, 0, true);
+	CHECK(sixth >= 0, "perf event: %s", tap_ret(sixth));
+	CHECK(read(sixth, &value, sizeof(value)) <= 0, "the NMI watchdog holds no counter");
+	close(sixth);
 	dev = fresh_module();
 	check_refused(dev, "nmi_watchdog");
 	give_back(fds, taken);

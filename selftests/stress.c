@@ -133,7 +133,7 @@ static void rounds(void)
 			vmm_check(&bystanders[b]);
 		wait_until(__atomic_load_n(&bystanders[0].shared->laps, __ATOMIC_ACQUIRE) > laps,
 			   "a guest beside to go on");
-		if (!((i + 1) % 20))
+		if (!((i + 1) % 5))
 			tap_diag("round %llu: %llu sessions, %llu kills, %llu and %llu laps beside",
 				 (unsigned long long)i + 1, (unsigned long long)sessions,
 				 (unsigned long long)kills,

@@ -15,6 +15,7 @@
 #include "workload.h"
 
 #define ROUNDS		2000
+#define VMM_SOCK	3
 
 struct vmm_self {
 	enum vmm_guest guest;
@@ -88,6 +89,10 @@ static void vmm_main(void *arg)
 	struct vmm_self *self = arg;
 	char command;
 
+	/* Nothing of the test's is kept open here: neither module nor sessions */
+	CHECK(dup2(self->sock, VMM_SOCK) == VMM_SOCK, "dup2: %m");
+	self->sock = VMM_SOCK;
+	CHECK(!close_range(VMM_SOCK + 1, ~0U, 0), "close_range: %m");
 	program_vm(&self->vm, self->guest == VMM_HALT ? VM_IRQCHIP : 0);
 	send_fd(self->sock, self->vm.fd);
 	while (read(self->sock, &command, 1) == 1) {
