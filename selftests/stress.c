@@ -66,7 +66,7 @@ static void act(int dev)
 		close(session);
 		break;
 	case 1:		/* over and over */
-		for (i = 0; i < 5; i++)
+		for (i = 0; i < 3; i++)
 			close(create_session(dev));
 		break;
 	case 2:		/* the holder is killed */

@@ -89,10 +89,14 @@ def _host_stage(name, section, after, extra, prefix='', slower=1):
 
 
 def _selftest_scripts(directory, after):
-    """Executable files of a directory of tests that prints TAP itself."""
+    """Scripts of a directory of tests that print TAP themselves."""
     found = []
     for path in sorted((ROOT / 'selftests' / directory).iterdir()):
-        if path.is_file() and path.stat().st_mode & 0o100:
+        if not path.is_file() or not path.stat().st_mode & 0o100:
+            continue
+        with open(path, 'rb') as file:
+            script = file.read(2) == b'#!'
+        if script:
             found.append(Stage(f'{directory}-{path.name}', [str(path)], 500,
                                after))
     return found
