@@ -24,6 +24,7 @@
 
 #define SYSFS		"/sys/class/misc/kvmft/counter/"
 #define COUNTERS	6	/* of a core, on AMD family 17h and later */
+#define SELF_TEST	3	/* it needs: two as a session does, one for the CPU's faults */
 #define MAX_CPUS	8
 
 static const char *machine;
@@ -139,12 +140,15 @@ static void counters_are_taken(void)
 	CHECK_RET(self_test(dev), 0, "KVMFT_SELF_TEST with the counters back");
 	check_exact(dev);
 
-	/* One is not enough, two are */
-	taken = take_counters(fds, COUNTERS - 1);
-	CHECK_RET(self_test(dev), -EOPNOTSUPP, "KVMFT_SELF_TEST with one counter free");
+	/* One too few, and just enough */
+	taken = take_counters(fds, COUNTERS - SELF_TEST + 1);
+	CHECK_RET(self_test(dev), -EOPNOTSUPP, "KVMFT_SELF_TEST with a counter too few");
 	check_refused(dev, "perf");
 	give_back(fds, taken);
-	CHECK_RET(self_test(dev), 0, "KVMFT_SELF_TEST with the counters back");
+	taken = take_counters(fds, COUNTERS - SELF_TEST);
+	CHECK_RET(self_test(dev), 0, "KVMFT_SELF_TEST with just enough counters");
+	check_exact(dev);
+	give_back(fds, taken);
 	unload(dev);
 }
 
@@ -213,8 +217,9 @@ static void nmi_watchdog(void)
 	give_back(fds, taken);
 	CHECK_RET(self_test(dev), 0, "KVMFT_SELF_TEST beside the NMI watchdog");
 	check_exact(dev);
-	taken = take_counters(fds, COUNTERS - 2);
-	CHECK_RET(self_test(dev), -EOPNOTSUPP, "KVMFT_SELF_TEST with one counter free");
+	/* Beside it there is one too few, without it there are enough */
+	taken = take_counters(fds, COUNTERS - SELF_TEST);
+	CHECK_RET(self_test(dev), -EOPNOTSUPP, "KVMFT_SELF_TEST with a counter too few");
 	write_file("/proc/sys/kernel/nmi_watchdog", "0");
 	write_file("/proc/sys/kernel/watchdog", "0");
 	CHECK_RET(self_test(dev), 0, "KVMFT_SELF_TEST after the NMI watchdog");
