@@ -27,10 +27,10 @@ ABSENT = ('pcid', 'invpcid', 'vpclmulqdq', 'fxsr-opt', 'misalignsse', 'osvw',
           'xsavec', 'xsaves', 'erms', 'fsrm')
 MODEL = 'EPYC-Milan-v2,+svm,+npt,+vgif,+x2apic'
 
-# Virtual time follows the instructions.  Alone in the world a host may skip
-# the time it would sleep; several have to live at the same pace.
-ICOUNT_ALONE = 'shift=0,sleep=off'
-ICOUNT_SHARED = 'shift=0,sleep=on'
+# Virtual time follows the instructions.  A host alone may skip the time in which
+# all its CPUs sleep; several have to live at the same pace.
+ICOUNT_SKIP_SLEEP = 'shift=0,sleep=off'
+ICOUNT_REAL_SLEEP = 'shift=0,sleep=on'
 
 
 def _series_key():

@@ -42,6 +42,9 @@ def _pattern(text):
 def _add_host_options(parser):
     parser.add_argument('--pmu', action='store_true',
                         help='AMD core PMU; virtual time by instructions')
+    parser.add_argument('--real-sleep', action='store_true',
+                        help='with --pmu: time in which the host only waits '
+                             'is not skipped')
     parser.add_argument('--cpu', default='', metavar='PROPS',
                         help='appended to the CPU string')
     parser.add_argument('--single', action='store_true',

@@ -98,7 +98,7 @@ class Topology:
         for name, spec in hosts.items():
             spec.name = name
             spec.takes_input = True
-            spec.shared_time = len(hosts) > 1
+            spec.real_sleep = spec.real_sleep or len(hosts) > 1
             check_spec(spec)
 
     def __enter__(self):
