@@ -55,7 +55,9 @@ def _program(line):
     if not names:
         raise ValueError(f'selftests/plan: no program in "{line}"')
     at = words.index(names[0])
-    words[at] = str(SELFTESTS / names[0])
+    script = ROOT / 'selftests' / names[0]
+    built = SELFTESTS / names[0]
+    words[at] = str(script if script.exists() else built)
     # The same program may be in one host twice: say with what
     label = '-'.join(word.replace('/', '_') for word in names)
     quoted = ' '.join(word if i < at else shlex.quote(word)
@@ -79,12 +81,15 @@ def read_plan():
     return plan
 
 
-def _host_stage(name, section, after, extra, prefix='', slower=1):
+def _host_stage(name, section, after, extra=(), prefix='', slower=1,
+                last=()):
     timeout = section.getint('timeout') * slower
     programs = [line for line in section['run'].splitlines() if line.strip()]
+    programs.extend(last)
     command = [str(LAB), 'run', '--name', f'{prefix}{name}',
                '--timeout', str(timeout), *shlex.split(section['options']),
-               *extra, '--', '; '.join(_program(line) for line in programs)]
+               '--env', 'KVMFT_KO', *extra,
+               '--', '; '.join(_program(line) for line in programs)]
     return Stage(f'{prefix}{name}', command, timeout + 2 * GRACE, after)
 
 
@@ -141,7 +146,7 @@ def check_stages():
     """Stages of "make check", in the order they are started."""
     ready = ('build', 'programs')
     plan = read_plan()
-    hosts = [_host_stage(name, plan[name], ready, [])
+    hosts = [_host_stage(name, plan[name], ready)
              for name in plan.sections()]
     return [
         *_build_stages(),
@@ -165,7 +170,8 @@ def debug_stages():
         f'make -C {DEBUG} KDIR="$dir/build" '
         'KMODS="$(echo "$dir"/lib/modules/*)" W=1 KCFLAGS=-Werror modules')
     module = str(DEBUG / 'kvmft.ko')
-    extra = ['--kernel', str(DEBUG / 'kernel'), '--env', f'KVMFT_KO={module}']
+    extra = ['--kernel', str(DEBUG / 'kernel'),
+             '--env', f'KVMFT_KO={module}']
     found = [
         *(stage for stage in _build_stages()
           if stage.name in ('setup', 'programs')),
@@ -175,6 +181,6 @@ def debug_stages():
     for name in plan.sections():
         if plan[name].getboolean('debug', fallback=False):
             stage = _host_stage(name, plan[name], ('debug-build', 'programs'),
-                                extra, 'debug-', DEBUG_SLOWER)
+                                extra, 'debug-', DEBUG_SLOWER, ['kmemleak'])
             found.append(stage)
     return found
