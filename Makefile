@@ -17,7 +17,7 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 KVER := $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null)
 KMODS ?= $(firstword $(wildcard /lib/modules/$(KVER)/kernel) \
 		     $(wildcard $(KDIR)/arch/x86/kvm/kvm.ko) \
-		     $(shell scripts/lab/lab kernel --kernel $(KVER) --modules 2>/dev/null))
+		     $(shell scripts/lab/lab kernel --modules $(KVER) 2>/dev/null))
 VMLINUX ?= $(firstword $(wildcard $(KDIR)/vmlinux) /sys/kernel/btf/vmlinux)
 
 all: modules
