@@ -30,7 +30,7 @@ struct session_file {
 
 static struct miscdevice kvmft_misc;
 
-/* Copy a structure in; @min is the size of its first version, flags follows size. */
+/* Copy a structure in; @min is the size of its first version, flags follow size. */
 static int copy_in(void *dst, size_t size, size_t min, const void __user *arg)
 {
 	const u32 *flags = dst + sizeof(u32);
@@ -69,6 +69,8 @@ static long session_status(struct kvmft_session *session, void __user *arg)
 	ret = copy_in_struct(&status, reserved, arg);
 	if (ret)
 		return ret;
+	if (memchr_inv(status.reserved, 0, sizeof(status.reserved)))
+		return -EINVAL;
 	user_size = status.size;
 	memset(&status, 0, sizeof(status));
 	status.size = sizeof(status);
@@ -145,6 +147,8 @@ static long get_info(void __user *arg)
 	ret = copy_in_struct(&info, reserved, arg);
 	if (ret)
 		return ret;
+	if (memchr_inv(info.reserved, 0, sizeof(info.reserved)))
+		return -EINVAL;
 	user_size = info.size;
 	kvmft_selftest_report(&report);
 	info = (struct kvmft_info) {

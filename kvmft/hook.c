@@ -117,7 +117,6 @@ static int install(struct kvmft_hook *const *vendor_hooks, struct kvmft_hook *co
 	if (ret) {
 		pr_err("ftrace refuses to redirect KVM's functions (%d): a live patch on the same function, or kernel.ftrace_enabled=0\n",
 		       ret);
-		ftrace_free_filter(&hook_ops);
 		return ret;
 	}
 	WRITE_ONCE(nr_installed, nr);
@@ -153,13 +152,21 @@ void kvmft_hooks_put(void)
 	mutex_lock(&hooks_lock);
 	if (!WARN_ON_ONCE(!users) && !--users) {
 		WARN_ON_ONCE(unregister_ftrace_function(&hook_ops));
-		ftrace_free_filter(&hook_ops);
 		WRITE_ONCE(nr_installed, 0);
 		synchronize_rcu_tasks();
 		module_put(vendor_module);
 		vendor_module = NULL;
 	}
 	mutex_unlock(&hooks_lock);
+}
+
+/*
+ * Not whenever they are removed: ftrace_free_filter() leaves its pointers to what it
+ * freed, and setting the filter again would free that a second time.
+ */
+void kvmft_hooks_exit(void)
+{
+	ftrace_free_filter(&hook_ops);
 }
 
 unsigned int kvmft_hooks_installed(void)

@@ -83,6 +83,9 @@ int kvmft_hooks_get(struct kvmft_hook *const *vendor_hooks, struct kvmft_hook *c
 		    struct module *vendor);
 void kvmft_hooks_put(void);
 
+/* To be called once, when no user is left that could come back. */
+void kvmft_hooks_exit(void);
+
 /* Number of functions redirected now. */
 unsigned int kvmft_hooks_installed(void);
 

@@ -224,4 +224,5 @@ int kvmft_session_init(void)
 void kvmft_session_exit(void)
 {
 	destroy_workqueue(detach_wq);
+	kvmft_hooks_exit();
 }

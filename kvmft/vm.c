@@ -51,6 +51,9 @@ bool kvmft_vm_protected(const struct kvm *kvm)
 {
 	bool found;
 
+	/* For the functions of VMs that are not ours this is all. */
+	if (likely(hlist_empty(&vms[hash_min((unsigned long)kvm, VM_HASH_BITS)])))
+		return false;
 	rcu_read_lock();
 	found = find(kvm);
 	rcu_read_unlock();
