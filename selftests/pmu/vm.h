@@ -58,7 +58,7 @@ extern volatile int overflows;
 u64 interrupts(const char *name);
 void write_file(const char *path, const char *text);
 void pin_to_cpu(int cpu);
-_Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 void tap_result(bool ok, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Print the plan; the exit status */
