@@ -61,7 +61,8 @@ TRACE_EVENT(kvmft_exit,
 		__entry->taken = vcpu->state.pos.taken;
 	),
 	TP_printk("session %llu exit %llu code %#llx rip %#llx cond %llu taken %llu",
-		  __entry->id, __entry->exits, __entry->code, __entry->rip, __entry->cond, __entry->taken)
+		  __entry->id, __entry->exits, __entry->code, __entry->rip,
+		  __entry->cond, __entry->taken)
 );
 
 /* A requested stop was reached, with its overflow interrupt or without. */
@@ -81,7 +82,8 @@ TRACE_EVENT(kvmft_stop,
 		__entry->interrupt = interrupt;
 	),
 	TP_printk("session %llu stopped at cond %llu rip %#llx%s", __entry->id,
-		  __entry->stopped_at, __entry->rip, __entry->interrupt ? "" : " without an interrupt")
+		  __entry->stopped_at, __entry->rip,
+		  __entry->interrupt ? "" : " without an interrupt")
 );
 
 #endif /* _KVMFT_TRACE_H */

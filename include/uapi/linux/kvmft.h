@@ -178,8 +178,8 @@ struct kvmft_session_status {
  * branch plus the skid of the machine's overflow interrupt, and KVM_RUN returns
  * -1 with errno EINTR, as it does for a signal.  If the guest left by itself during the
  * skid, for something that the VMM has to handle, KVM_RUN returns that exit instead.
- * kvmft_session_status.stopped_at tells the place in both cases.  The request is for a vCPU that is outside KVM_RUN: EBUSY if it
- * is inside.
+ * kvmft_session_status.stopped_at tells the place in both cases.  The request is for a
+ * vCPU that is outside KVM_RUN: EBUSY if it is inside.
  */
 struct kvmft_session_stop {
 	__u32 size;
