@@ -3,7 +3,7 @@
  * What the emulated CPU was told to do is what it does:
  *
  * adverse skids MEDIAN TAIL LOSE: skid with a tail, and lost PMIs.
- * adverse spurious PERIOD: PMIs without an overflow.
+ * adverse spurious P: PMIs without an overflow.
  * adverse sequence COUNT TAIL: print the first skids, and "lost" for a lost PMI.
  */
 #include <linux/perf_event.h>
@@ -69,18 +69,20 @@ static void test_skids(long median, long tail, long lose)
 	}
 	close(fd);
 	qsort(skids, count, sizeof(*skids), compare);
-	printf("# %ld skids, %ld lost, %ld spoilt; min %ld median %ld p99 %ld p99.9 %ld max %ld\n", count,
-	       lost, spoilt, skids[0], skids[count / 2], skids[count * 99 / 100],
+	printf("# %ld skids, %ld lost, %ld spoilt; min %ld median %ld p99 %ld p99.9 %ld max %ld\n",
+	       count, lost, spoilt, skids[0], skids[count / 2], skids[count * 99 / 100],
 	       skids[count * 999 / 1000], skids[count - 1]);
 	tap_result(count > SAMPLES / 2, "%ld PMIs measured", count);
 	tap_result(labs(skids[count / 2] - median) < median / 20, "median skid");
 	/* The few below are late PMIs of a run that a tick cut short */
-	tap_result(skids[count / 100] >= median / 2 && skids[count / 10] < median * 9 / 10, "1st and 10th percentile");
+	tap_result(skids[count / 100] >= median / 2 && skids[count / 10] < median * 9 / 10,
+		   "1st and 10th percentile");
 	tap_result(skids[count * 99 / 100] < median * 3 / 2 &&
 		   skids[count * 999 / 1000] > median * 3 / 2 &&
 		   skids[count * 999 / 1000] < median * 5 / 2, "99.9th percentile");
 	tap_result(skids[count - 1] > median * 3 && skids[count - 1] <= tail, "maximum");
-	tap_result(labs(lost - SAMPLES / lose) < SAMPLES / lose / 4, "one PMI in %ld is lost", lose);
+	tap_result(labs(lost - SAMPLES / lose) < SAMPLES / lose / 4,
+		   "one PMI in %ld is lost", lose);
 }
 
 /* Nothing overflows here, so that each NMI is a spurious one */
@@ -96,7 +98,8 @@ static void test_spurious(u64 period)
 	insns = perf_read(host) + perf_read(guest) - insns;
 	want = insns / period;
 	tap_result(want >= 200 && nmis > want * 3 / 4 && nmis < want * 5 / 4,
-		   "%lu spurious PMIs in %lu instructions, one in %lu is %lu", nmis, insns, period, want);
+		   "%lu spurious PMIs in %lu instructions, one in %lu is %lu", nmis, insns, period,
+		   want);
 	close(host);
 	close(guest);
 	nmis = interrupts("NMI");
@@ -137,6 +140,6 @@ int main(int argc, char **argv)
 	else if (!strcmp(mode, "spurious") && argc == 3)
 		test_spurious(strtoul(argv[2], NULL, 0));
 	else
-		die("usage: adverse skids MEDIAN TAIL LOSE | spurious PERIOD | sequence COUNT TAIL");
+		die("usage: adverse skids MEDIAN TAIL LOSE | spurious P | sequence COUNT TAIL");
 	return tap_end();
 }

@@ -14,6 +14,7 @@
 static const u64 periods[] = {
 	2, 3, 4, 5, 7, 10, 50, 101, 999, 1000, 12345, 100000, 1000001, 2000000
 };
+
 #define PERIODS (sizeof(periods) / sizeof(*periods))
 
 static u64 skid;
@@ -54,8 +55,9 @@ static bool stops_at(u64 period)
 		if (!ended && overflows == 1 && found == want && counted == found / 2)
 			return true;
 		if (ended || vmruns == 1) {
-			printf("# %lu: %s at %lu, should be %lu, counted %lu, %d overflows\n", period,
-			       ended ? "ended" : "stopped", found, want, counted, overflows);
+			printf("# %lu: %s at %lu, should be %lu, counted %lu, %d overflows\n",
+			       period, ended ? "ended" : "stopped", found, want, counted,
+			       overflows);
 			return false;
 		}
 	}
@@ -75,8 +77,8 @@ static void test_exact(void)
 			runs++;
 		}
 	}
-	tap_result(good == runs, "%u of %u overflows stop the guest %lu instructions late", good, runs,
-		   skid);
+	tap_result(good == runs, "%u of %u overflows stop the guest %lu instructions late",
+		   good, runs, skid);
 }
 
 /* An overflow shortly before an exit: the PMI arrives in the host, and only once */

@@ -17,13 +17,13 @@
 #define EVNTSEL(n)	(0xc0010000u + (n))
 #define PERFCTR(n)	(0xc0010004u + (n))
 
-#define CTL_USR		(1ull << 16)
-#define CTL_OS		(1ull << 17)
-#define CTL_INT		(1ull << 20)
-#define CTL_EN		(1ull << 22)
-#define CTL_CNTMASK1	(1ull << 24)
+#define CTL_USR		BIT(16)
+#define CTL_OS		BIT(17)
+#define CTL_INT		BIT(20)
+#define CTL_EN		BIT(22)
+#define CTL_CNTMASK1	BIT(24)
 
-#define CTR_MASK	((1ull << 48) - 1)
+#define CTR_MASK	(BIT(48) - 1)
 
 static int msr_fd;
 
@@ -58,13 +58,15 @@ static void test_aliases(void)
 		wrmsr(EVNTSEL(i), EV_INSNS | CTL_USR | i << 8);
 		wrmsr(PERFCTR(i), 0xabc000000000ull + i);
 		ok &= rdmsr(PERF_CTL(i)) == (EV_INSNS | CTL_USR | i << 8) &&
-		      rdmsr(PERF_CTR(i)) == 0xabc000000000ull + i && rdpmc(i) == 0xabc000000000ull + i;
+		      rdmsr(PERF_CTR(i)) == 0xabc000000000ull + i &&
+		      rdpmc(i) == 0xabc000000000ull + i;
 		wrmsr(PERF_CTL(i), 0);
 		ok &= !rdmsr(EVNTSEL(i));
 	}
 	tap_result(ok, "legacy MSRs are the first four counters");
 	wrmsr(PERF_CTR(5), ~0ull);
-	tap_result(rdmsr(PERF_CTR(5)) == CTR_MASK && rdpmc(5) == CTR_MASK, "48 bits, and RDPMC reads them");
+	tap_result(rdmsr(PERF_CTR(5)) == CTR_MASK && rdpmc(5) == CTR_MASK,
+		   "48 bits, and RDPMC reads them");
 }
 
 /* User mode alone, where RDPMC can measure: 2 a round and the same around them */
@@ -115,7 +117,8 @@ static void test_late_pmi(u64 skid)
 	wrmsr(PERF_CTL(5), 0);
 	wrmsr(PERF_CTR(5), 0);
 	left = due - rdmsr(PERF_CTR(4));
-	tap_result(left - 1 < skid, "%lu instructions to go for a PMI whose counter was written", left);
+	tap_result(left - 1 < skid, "%lu instructions to go for a PMI whose counter was written",
+		   left);
 	while (rdmsr(PERF_CTR(4)) < due + 1000)
 		;
 	tap_result(interrupts("NMI") == nmis + 1, "it arrives");

@@ -124,7 +124,8 @@ static void set_cpuid(void)
 static void set_sregs(void)
 {
 	struct kvm_segment data = {
-		.limit = ~0u, .selector = KERNEL_DS, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1
+		.limit = ~0u, .selector = KERNEL_DS, .type = 3, .present = 1, .s = 1, .db = 1,
+		.g = 1,
 	};
 	struct kvm_sregs s;
 
@@ -135,10 +136,17 @@ static void set_sregs(void)
 	s.cr0 = 0x80050033;
 	s.efer = 0x501;
 	s.cs = (struct kvm_segment){
-		.limit = ~0u, .selector = KERNEL_CS, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1
+		.limit = ~0u, .selector = KERNEL_CS, .type = 11, .present = 1, .s = 1, .l = 1,
+		.g = 1,
 	};
-	s.ds = s.es = s.ss = s.fs = s.gs = data;
-	s.tr = (struct kvm_segment){ .base = TSS, .limit = 0x67, .selector = 0x30, .type = 11, .present = 1 };
+	s.ds = data;
+	s.es = data;
+	s.ss = data;
+	s.fs = data;
+	s.gs = data;
+	s.tr = (struct kvm_segment){
+		.base = TSS, .limit = 0x67, .selector = 0x30, .type = 11, .present = 1,
+	};
 	s.gdt.base = GDT;
 	s.gdt.limit = 47;
 	s.idt.base = IDT;
@@ -155,7 +163,10 @@ static void set_msrs(void)
 	} msrs = {
 		.head.nmsrs = 3,
 		.entries = {
-			{ .index = MSR_STAR, .data = (u64)SYSRET_BASE << 48 | (u64)KERNEL_CS << 32 },
+			{
+				.index = MSR_STAR,
+				.data = (u64)SYSRET_BASE << 48 | (u64)KERNEL_CS << 32,
+			},
 			{ .index = MSR_LSTAR, .data = GUEST_ADDR(h_syscall) },
 			{ .index = MSR_SFMASK, .data = 0 },
 		},
@@ -249,7 +260,8 @@ bool vm_run(void)
 		case KVM_EXIT_MMIO:
 			break;
 		default:
-			die("exit %d of the guest at RIP %llx", vcpu_run->exit_reason, vm_regs().rip);
+			die("exit %d of the guest at RIP %llx", vcpu_run->exit_reason,
+			    vm_regs().rip);
 		}
 	}
 }
@@ -284,8 +296,9 @@ int perf_open(u64 event, u64 period, bool guest)
 int perf_open_modes(u64 event, bool guest, bool user, bool kernel)
 {
 	struct perf_event_attr attr = {
-		.type = PERF_TYPE_RAW, .config = event, .exclude_host = guest, .exclude_guest = !guest,
-		.exclude_user = !user, .exclude_kernel = !kernel, .pinned = 1,
+		.type = PERF_TYPE_RAW, .config = event, .exclude_host = guest,
+		.exclude_guest = !guest, .exclude_user = !user, .exclude_kernel = !kernel,
+		.pinned = 1,
 	};
 
 	return perf_event(&attr, "a raw event");

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <linux/kvm.h>
 
+#define BIT(n)	(1ull << (n))
+
 typedef uint64_t u64;
 
 struct guest {
