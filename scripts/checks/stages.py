@@ -102,7 +102,7 @@ def _selftest_scripts(directory, after):
         with open(path, 'rb') as file:
             script = file.read(2) == b'#!'
         if script:
-            found.append(Stage(f'{directory}-{path.name}', [str(path)], 500,
+            found.append(Stage(f'{directory}-{path.name}', [str(path)], 1500,
                                after))
     return found
 
@@ -121,8 +121,8 @@ def _kvm_stages():
                                                                      'build'))
 
     return [
-        stage('kvm-loaded', 300, '', '--sample 2'),
-        stage('kvm-armed', 400, '--pmu', f'--sample 1 {armed}'),
+        stage('kvm-loaded', 900, '', '--sample 2'),
+        stage('kvm-armed', 1200, '--pmu', f'--sample 1 {armed}'),
     ]
 
 
