@@ -39,7 +39,7 @@ style:
 	scripts/style/run
 
 clean:
-	$(MAKE) -C $(KDIR) M=$(CURDIR) $@
+	$(if $(KVER),$(MAKE) -C $(KDIR) M=$(CURDIR) $@)
 	$(RM) -r kvmft/layout.h build
 
 FORCE:
