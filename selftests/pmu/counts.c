@@ -74,12 +74,13 @@ static void test_guest(const struct guest *guest)
 		};
 
 		vm_create();
+		vm_mode(guest->bits);
 		vm_start(guest->entry, rounds, 0);
 		entries = measure(counts);
 		ok &= right(guest->name, want, counts, entries);
 		vm_destroy();
 	}
-	tap_result(ok, "%s", guest->name);
+	tap_result(ok, "%lu bits: %s", guest->bits, guest->name);
 }
 
 /* The same loop with more and more exits; under load a timer interrupts it, too */
@@ -116,9 +117,7 @@ static void test_modes(void)
 	u64 counts[2], vmruns, host_count;
 
 	vm_create();
-	for (const struct guest *guest = guests; guest < guests_end; guest++)
-		if (!strcmp(guest->name, "syscall"))
-			vm_start(guest->entry, rounds, 0);
+	vm_start(g_syscall, rounds, 0);
 	entries = perf_open_entries();
 	user = perf_open_modes(EV_INSNS, true, true, false);
 	kernel = perf_open_modes(EV_INSNS, true, false, true);
@@ -155,7 +154,7 @@ int main(int argc, char **argv)
 	vmrun_counts = !strcmp(argv[1], "on");
 	sigaction(SIGALRM, &action, NULL);
 	pin_to_cpu(0);
-	for (const struct guest *guest = guests; guest < guests_end; guest++)
+	for (const struct guest *guest = __start_guests; guest < __stop_guests; guest++)
 		test_guest(guest);
 	for (int i = 0; i < 4; i++)
 		for (int load = 0; load < 2; load++)

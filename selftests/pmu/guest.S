@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Guest programs whose counts are known.  64-bit, copied to GUEST_TEXT; R15D is
- * the number of rounds, and the end is an OUT to port 0xf4, which like every
+ * Guest programs whose counts are known (macros.S).  64-bit, copied to GUEST_TEXT;
+ * R15D is the number of rounds, and the end is an OUT to port 0xf4, which like every
  * intercepted instruction does not retire.
- *
- * Each is preceded by what it retires a round and, behind "plus", once: instructions
- * (event C0), control transfers (C2), taken ones (C4), conditional ones (D1).  The
- * last round's JNZ is not taken, hence the -1.
  */
+#include "macros.S"
 
 #define GUEST_SCRATCH	0x180000
 #define GUEST_HEAP	0x200000	/* pages that nobody has touched */
@@ -16,19 +13,8 @@
 #define GUEST_MMIO	0x10000000	/* no memory there */
 #define GUEST_CS	0x08
 
-.macro guest name, insns, branches, taken, cond, plus_insns=0, plus_taken=-1
-	.pushsection .rodata
-	.balign 8
-0:	.quad	9f, g_\name
-	.quad	\insns, \branches, \taken, \cond
-	.quad	\plus_insns, \plus_taken
-	.popsection
-	.pushsection .rodata.str, "aMS", @progbits, 1
-9:	.string	"\name"
-	.popsection
-	.balign	64
-	.globl	g_\name
-g_\name:
+.macro guest name, counts:vararg
+	describe 64, \name, g_\name, \counts
 .endm
 
 .macro again label
@@ -36,11 +22,6 @@ g_\name:
 	jnz	\label
 	out	%al, $0xf4
 .endm
-
-	.section .rodata
-	.balign	8
-	.globl	guests, guests_end
-guests:
 
 	.text
 	.balign	4096
@@ -269,7 +250,4 @@ p_second:
 	ret
 guest_end:
 
-	.section .rodata
-	.balign	8
-guests_end:
 	.section .note.GNU-stack, "", @progbits

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "modes.h"
 #include "vm.h"
 
 #define MEMORY		(64ul << 20)
@@ -22,12 +23,15 @@
 #define GDT		0x6000
 #define IDT		0x7000
 #define TSS		0x8000
+#define IDT32		0x9000
+#define MODES_IDT16	0		/* where a real processor starts with it */
 #define IST1		0xa0000
 #define STACK		0x90000
 
 #define KERNEL_CS	0x08
 #define KERNEL_DS	0x10
 #define SYSRET_BASE	0x18	/* +8 is user data, +16 user code */
+#define TSS_SELECTOR	0x30
 
 #define MSR_STAR	0xc0000081
 #define MSR_LSTAR	0xc0000082
@@ -40,6 +44,7 @@ volatile int overflows;
 static int kvm_fd = -1, vm_fd, run_size;
 static char *memory;
 static int tests, failures;
+static unsigned int mode;
 
 void die(const char *format, ...)
 {
@@ -87,8 +92,20 @@ static void set_gate(int vector, u64 handler, int ist)
 	gate[1] = handler >> 32;
 }
 
+/* The interrupt tables of the other modes; handlers lie in the modes' segment */
+static void set_modes_gate(int vector, char *handler16, char *handler32)
+{
+	uint32_t *gate16 = (uint32_t *)(memory + MODES_IDT16 + 4 * vector);
+	uint32_t *gate32 = (uint32_t *)(memory + IDT32 + 8 * vector);
+
+	*gate16 = (handler16 - modes_start) | MODES_CS16 << 16;
+	gate32[0] = (handler32 - modes_start) | MODES_CS32 << 16;
+	gate32[1] = 0x8e00;
+}
+
 static void set_tables(void)
 {
+	static const int vectors[] = { 3, 4, 0x20, 0x80 };
 	u64 *gdt = at(GDT);
 
 	*at(PML4) = PDPT | 7;
@@ -99,6 +116,7 @@ static void set_tables(void)
 	gdt[2] = 0x00cf93000000ffff;
 	gdt[4] = 0x00cff3000000ffff;
 	gdt[5] = 0x00affb000000ffff;
+	gdt[MODES_CS32 / 8] = 0x00cf9b000000ffff | (u64)MODES_TEXT << 16;
 	memcpy(memory + TSS + 0x24, &(u64){ IST1 }, 8);
 	set_gate(1, GUEST_ADDR(h_iret), 0);
 	set_gate(3, GUEST_ADDR(h_iret), 0);
@@ -106,6 +124,9 @@ static void set_tables(void)
 	set_gate(14, GUEST_ADDR(h_mend_rsp), 1);
 	set_gate(0x20, GUEST_ADDR(h_iret), 0);
 	set_gate(0x80, GUEST_ADDR(h_iret), 0);
+	for (int i = 0; i < 4; i++)
+		set_modes_gate(vectors[i], h16_iret, h32_iret);
+	set_modes_gate(6, h16_skip_ud2, h32_skip_ud2);
 }
 
 static void set_cpuid(void)
@@ -121,36 +142,65 @@ static void set_cpuid(void)
 		die("CPUID of the guest");
 }
 
-static void set_sregs(void)
+/* 64-bit mode with flat segments */
+static void set_long_mode(struct kvm_sregs *s, struct kvm_segment *data)
 {
-	struct kvm_segment data = {
-		.limit = ~0u, .selector = KERNEL_DS, .type = 3, .present = 1, .s = 1, .db = 1,
-		.g = 1,
-	};
-	struct kvm_sregs s;
-
-	if (ioctl(vcpu_fd, KVM_GET_SREGS, &s))
-		die("KVM_GET_SREGS");
-	s.cr3 = PML4;
-	s.cr4 = 0x620;
-	s.cr0 = 0x80050033;
-	s.efer = 0x501;
-	s.cs = (struct kvm_segment){
+	s->cr3 = PML4;
+	s->cr4 = 0x620;
+	s->cr0 = 0x80050033;
+	s->efer = 0x501;
+	s->cs = (struct kvm_segment){
 		.limit = ~0u, .selector = KERNEL_CS, .type = 11, .present = 1, .s = 1, .l = 1,
 		.g = 1,
 	};
+	*data = (struct kvm_segment){
+		.limit = ~0u, .selector = KERNEL_DS, .type = 3, .present = 1, .s = 1, .db = 1,
+		.g = 1,
+	};
+	s->idt.base = IDT;
+	s->idt.limit = 0xfff;
+}
+
+/* Real mode or protected mode without paging; one segment holds everything */
+static void set_other_mode(struct kvm_sregs *s, struct kvm_segment *data, bool real)
+{
+	s->cr4 = 0x600;
+	s->cr0 = real ? 0x30 : 0x31;
+	s->efer = 0;
+	*data = (struct kvm_segment){
+		.base = MODES_TEXT, .limit = real ? 0xffff : ~0u,
+		.selector = real ? MODES_CS16 : KERNEL_DS, .type = 3, .present = 1, .s = 1,
+		.db = !real, .g = !real,
+	};
+	s->cs = *data;
+	s->cs.selector = real ? MODES_CS16 : MODES_CS32;
+	s->cs.type = 11;
+	s->idt.base = real ? MODES_IDT16 : IDT32;
+	s->idt.limit = real ? 0x3ff : 0x7ff;
+}
+
+void vm_mode(unsigned int bits)
+{
+	struct kvm_segment data;
+	struct kvm_sregs s;
+
+	mode = bits;
+	if (ioctl(vcpu_fd, KVM_GET_SREGS, &s))
+		die("KVM_GET_SREGS");
+	if (bits == 64)
+		set_long_mode(&s, &data);
+	else
+		set_other_mode(&s, &data, bits == 16);
 	s.ds = data;
 	s.es = data;
 	s.ss = data;
 	s.fs = data;
 	s.gs = data;
 	s.tr = (struct kvm_segment){
-		.base = TSS, .limit = 0x67, .selector = 0x30, .type = 11, .present = 1,
+		.base = TSS, .limit = 0x67, .selector = TSS_SELECTOR, .type = 11, .present = 1,
 	};
 	s.gdt.base = GDT;
-	s.gdt.limit = 47;
-	s.idt.base = IDT;
-	s.idt.limit = 0xfff;
+	s.gdt.limit = MODES_CS32 + 7;
 	if (ioctl(vcpu_fd, KVM_SET_SREGS, &s))
 		die("KVM_SET_SREGS");
 }
@@ -205,9 +255,10 @@ void vm_create(void)
 	if (vcpu_run == MAP_FAILED)
 		die("struct kvm_run");
 	memcpy(memory + GUEST_TEXT, guest_start, guest_end - guest_start);
+	memcpy(memory + MODES_TEXT, modes_start, modes_end - modes_start);
 	set_tables();
 	set_cpuid();
-	set_sregs();
+	vm_mode(64);
 	set_msrs();
 }
 
@@ -225,6 +276,11 @@ void vm_start(const char *entry, u64 rounds, u64 arg)
 		.rip = GUEST_ADDR(entry), .rsp = STACK, .rflags = 2, .r15 = rounds, .r14 = arg
 	};
 
+	if (mode != 64) {
+		regs.rip = entry - modes_start;
+		regs.rsp = MODES_STACK;
+		regs.rbp = rounds;
+	}
 	if (ioctl(vcpu_fd, KVM_SET_REGS, &regs))
 		die("KVM_SET_REGS");
 }

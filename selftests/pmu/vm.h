@@ -13,16 +13,22 @@
 typedef uint64_t u64;
 
 struct guest {
+	u64 bits;				/* 64, or 32 or 16 without paging */
 	const char *name;
 	char *entry;
 	u64 insns, branches, taken, cond;	/* a round */
 	u64 plus_insns, plus_taken;		/* once */
 };
 
+/* The table of all programs; the linker finds its section's ends */
+extern const struct guest __start_guests[], __stop_guests[];
+
 /* guest.S */
-extern const struct guest guests[], guests_end[];
-extern char guest_start[], guest_end[], g_exits[], g_loop[];
+extern char guest_start[], guest_end[], g_exits[], g_loop[], g_syscall[];
 extern char h_iret[], h_skip_ud2[], h_mend_rsp[], h_syscall[];
+/* modes.S */
+extern char modes_start[], modes_end[];
+extern char h16_iret[], h16_skip_ud2[], h32_iret[], h32_skip_ud2[];
 
 #define GUEST_TEXT	0x100000ul
 #define GUEST_ADDR(sym)	(GUEST_TEXT + (u64)((char *)(sym) - guest_start))
@@ -36,9 +42,12 @@ enum { EV_CYCLES = 0x76, EV_INSNS = 0xc0, EV_BRANCHES = 0xc2, EV_TAKEN = 0xc4, E
 extern int vcpu_fd;
 extern struct kvm_run *vcpu_run;
 
+/* A machine in 64-bit mode */
 void vm_create(void);
 void vm_destroy(void);
-/* Set the registers for a run of the program @entry, @rounds rounds, R14 = @arg */
+/* Change the mode: 16, 32 or 64 bits */
+void vm_mode(unsigned int bits);
+/* Set the registers for @rounds rounds of the program @entry, R14 = @arg in 64-bit mode */
 void vm_start(const char *entry, u64 rounds, u64 arg);
 struct kvm_regs vm_regs(void);
 /* Run to the program's end: true, or until a signal: false */
