@@ -91,6 +91,8 @@ static void armed(void)
 		 (unsigned long long)vmm.shared->laps);
 	vmm_kill(&vmm);
 	close(session);
+	/* It counts as a user of the module. */
+	close(dev);
 }
 
 int main(int argc, char **argv)

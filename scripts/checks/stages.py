@@ -122,7 +122,8 @@ def _kvm_stages():
 
     return [
         stage('kvm-loaded', 900, '', '--sample 2'),
-        stage('kvm-armed', 1200, '--pmu', f'--sample 1 {armed}'),
+        stage('kvm-armed', 1200, '--pmu --real-sleep',
+              f'--sample 1 {armed}'),
     ]
 
 
