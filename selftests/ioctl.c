@@ -701,13 +701,5 @@ static const struct tap_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	static const struct tap_suite suite = {
-		.cases = cases,
-		.nr_cases = ARRAY_SIZE(cases),
-		.setup = kvmft_setup,
-		.after = kvmft_after,
-		.teardown = kvmft_teardown,
-	};
-
-	return tap_main(argc, argv, &suite);
+	return tap_main(argc, argv, &KVMFT_SUITE(cases, kvmft_setup, kvmft_teardown));
 }

@@ -304,12 +304,5 @@ static const struct tap_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	static const struct tap_suite suite = {
-		.cases = cases,
-		.nr_cases = ARRAY_SIZE(cases),
-		.setup = setup,
-		.after = kvmft_after,
-	};
-
-	return tap_main(argc, argv, &suite);
+	return tap_main(argc, argv, &KVMFT_SUITE(cases, setup, NULL));
 }

@@ -28,6 +28,16 @@ void kvmft_setup(void);
 const char *kvmft_after(void);
 const char *kvmft_teardown(void);
 
+/* A suite of the array @list of cases with kvmft_after() after each, for tap_main() */
+#define KVMFT_SUITE(list, begin, end)		\
+	((const struct tap_suite) {		\
+		.cases = list,			\
+		.nr_cases = ARRAY_SIZE(list),	\
+		.setup = begin,			\
+		.after = kvmft_after,		\
+		.teardown = end,		\
+	})
+
 /* Calls: -errno on failure.  The *_ok() forms fail the case instead */
 int kvmft_open(void);
 int kvmft_info(int dev, struct kvmft_info *info);
