@@ -72,6 +72,14 @@ enum kvmft_state {
  * @KVMFT_END_NO_COUNTER: the counters could not be opened on the vCPU's thread
  * @KVMFT_END_COUNTER_WRONG: the counters contradict each other: fewer taken branches
  *	than entries of the guest
+ * @KVMFT_END_FINISHED: the log is complete: KVMFT_SESSION_FINISH was called or the guest
+ *	switched its machine off; or replay has reached the log's end
+ * @KVMFT_END_DIVERGED: replay found the guest elsewhere than the log says; session<id>/reason
+ *	in sysfs and the kernel log say where
+ * @KVMFT_END_LOG_ERROR: the log can not be written (disk full, ...) or is damaged;
+ *	session<id>/reason says which entry
+ * @KVMFT_END_UNSUPPORTED: the VMM or the guest did what can not be replayed;
+ *	session<id>/reason says what
  */
 enum kvmft_end {
 	KVMFT_END_NONE		= 0,
@@ -81,6 +89,22 @@ enum kvmft_end {
 	KVMFT_END_VCPU_ADDED	= 4,
 	KVMFT_END_NO_COUNTER	= 5,
 	KVMFT_END_COUNTER_WRONG	= 6,
+	KVMFT_END_FINISHED	= 7,
+	KVMFT_END_DIVERGED	= 8,
+	KVMFT_END_LOG_ERROR	= 9,
+	KVMFT_END_UNSUPPORTED	= 10,
+};
+
+/**
+ * enum kvmft_mode - what a session does
+ * @KVMFT_MODE_COUNT: count the guest's branches
+ * @KVMFT_MODE_RECORD: and write a log of every non-deterministic event
+ * @KVMFT_MODE_REPLAY: run the guest by such a log
+ */
+enum kvmft_mode {
+	KVMFT_MODE_COUNT	= 0,
+	KVMFT_MODE_RECORD	= 1,
+	KVMFT_MODE_REPLAY	= 2,
 };
 
 /**
@@ -143,6 +167,14 @@ struct kvmft_create_session {
  *	exit
  * @spurious: non-maskable interrupts that took the vCPU out of the guest while a
  *	stop was pending, but were no overflow of the session's counter
+ * @mode: &enum kvmft_mode
+ * @pad: zero
+ * @seq: number of log entries written (record) or consumed (replay)
+ * @log_bytes: bytes of the log written or consumed
+ * @inputs: asynchronous inputs applied: interrupts, timers
+ * @landings: boundaries that were no synchronous exit: their inputs' place had to be
+ *	logged (record), or landed on (replay)
+ * @digests: digests logged (record), or compared and found equal (replay)
  * @reserved: zero
  *
  * The counts belong together when the vCPU is not in KVM_RUN; otherwise they are
@@ -163,6 +195,13 @@ struct kvmft_session_status {
 	__u64 overflows;
 	__u64 lost;
 	__u64 spurious;
+	__u32 mode;
+	__u32 pad;
+	__u64 seq;
+	__u64 log_bytes;
+	__u64 inputs;
+	__u64 landings;
+	__u64 digests;
 	__u64 reserved[4];
 };
 
@@ -185,6 +224,39 @@ struct kvmft_session_stop {
 	__u32 size;
 	__u32 flags;
 	__u64 cond;
+	__u64 reserved[4];
+};
+
+/**
+ * struct kvmft_session_record - record the guest (KVMFT_SESSION_RECORD)
+ * @size: sizeof(struct kvmft_session_record)
+ * @flags: zero
+ * @log_fd: descriptor of the log: a regular file, open for writing, empty
+ * @align_us: how many microseconds an interrupt waits for the guest to exit by itself
+ *	before the vCPU is taken out of the guest for it; at most 1,000,000
+ * @reserved: zero
+ */
+struct kvmft_session_record {
+	__u32 size;
+	__u32 flags;
+	__s32 log_fd;
+	__u32 align_us;
+	__u64 reserved[4];
+};
+
+/**
+ * struct kvmft_session_replay - run the guest by a log (KVMFT_SESSION_REPLAY)
+ * @size: sizeof(struct kvmft_session_replay)
+ * @flags: zero
+ * @log_fd: descriptor of the log: a regular file, open for reading
+ * @pad: zero
+ * @reserved: zero
+ */
+struct kvmft_session_replay {
+	__u32 size;
+	__u32 flags;
+	__s32 log_fd;
+	__u32 pad;
 	__u64 reserved[4];
 };
 
@@ -227,6 +299,27 @@ struct kvmft_session_stop {
  *	ERANGE: @cond is neither 0 nor from KVMFT_STOP_MIN to KVMFT_STOP_MAX.
  *	EBUSY: the vCPU is inside KVM_RUN.  ESTALE: the session has ended.
  *
+ * KVMFT_SESSION_RECORD
+ *	Makes it a session that records, from &struct kvmft_session_record.  The log begins with
+ *	the next KVM_RUN, which has to be the vCPU's first.
+ *	EFAULT, EINVAL, E2BIG: see the top of this file.
+ *	EBADF: @log_fd is not open, or not for writing.  EINVAL: not a regular file, or not
+ *	empty.  ERANGE: @align_us.
+ *	EBUSY: the session records or replays already, or the vCPU has run.  EOPNOTSUPP: the VM
+ *	has what can not be replayed; the kernel log says what.  ESTALE: the session has ended.
+ *
+ * KVMFT_SESSION_REPLAY
+ *	Makes it a session that replays, from &struct kvmft_session_replay.  The VM has to be as
+ *	that of the log was at its start: it is compared at the next KVM_RUN.
+ *	Errors as above; EPROTO: a log of another version.  EBADMSG: not a log.
+ *
+ * KVMFT_SESSION_FINISH
+ *	Takes no argument (EINVAL unless it is zero).  Ends the log of a session that records,
+ *	where the vCPU is now, with a digest of registers and memory; the guest runs on unprotected.
+ *	EBUSY: the vCPU is inside KVM_RUN.  EAGAIN: it is where replay could not stop; let it
+ *	run and try again.  EOPNOTSUPP: the session does not record.  ESTALE: it has ended.
+ *	An error of writing the log, such as ENOSPC.
+ *
  * Any other number is ENOTTY.  poll() on a session reports EPOLLHUP once it has
  * ended.
  */
@@ -237,6 +330,9 @@ struct kvmft_session_stop {
 
 #define KVMFT_SESSION_STATUS	_IOWR(KVMFT_IOCTL_TYPE, 0x10, struct kvmft_session_status)
 #define KVMFT_SESSION_STOP	_IOW(KVMFT_IOCTL_TYPE, 0x11, struct kvmft_session_stop)
+#define KVMFT_SESSION_RECORD	_IOW(KVMFT_IOCTL_TYPE, 0x12, struct kvmft_session_record)
+#define KVMFT_SESSION_REPLAY	_IOW(KVMFT_IOCTL_TYPE, 0x13, struct kvmft_session_replay)
+#define KVMFT_SESSION_FINISH	_IO(KVMFT_IOCTL_TYPE, 0x14)
 
 /*
  * Range of kvmft_session_stop.cond.  Perf can not make a counter overflow after a single
