@@ -16,7 +16,7 @@
  * enum kvmft_entry_type - what an entry says
  * @KVMFT_ENTRY_START: the log begins; @data is a &struct kvmft_start (start.h)
  * @KVMFT_ENTRY_PAGE: a page of guest memory that was not zero at the start: @addr is its
- *	guest physical address, @value the hash of its contents
+ *	guest physical address, a multiple of 4,096, @value the hash of its contents
  * @KVMFT_ENTRY_TSC: RDTSC or RDTSCP returned @value
  * @KVMFT_ENTRY_READ: a read of a port or of memory-mapped I/O at @addr returned @data
  * @KVMFT_ENTRY_WRITE: @data was written to a port or to memory-mapped I/O at @addr
@@ -85,6 +85,8 @@ enum kvmft_input_type {
  * @gsi: the line
  * @data: of the message
  * @addr: of the message
+ *
+ * Fields that the type does not have: as in &struct kvmft_entry.
  */
 struct kvmft_input {
 	u8 type;
@@ -109,7 +111,7 @@ struct kvmft_input {
  * @more: BOUNDARY: the next entry belongs to the same batch
  * @nr_inputs: BOUNDARY: number of @inputs, 0 to KVMFT_BATCH_MAX
  * @len: bytes at @data; READ and WRITE: at least 1
- * @check: see kvmft_entry_check()
+ * @check: see kvmft_entry_check(); set by encoder and decoder
  * @payload: hash of the encoded entry, its check apart; set by encoder and decoder
  * @addr: address, or number of an MSR
  * @value: see the types
@@ -120,6 +122,9 @@ struct kvmft_input {
  * @rip: BOUNDARY at KVMFT_AT_POSITION: linear address of the next instruction
  * @data: bytes; the decoder points into its input
  * @inputs: BOUNDARY: in the order in which they are applied
+ *
+ * The encoder does not look at fields that the type does not have; the decoder makes them
+ * zero, but for @inputs from @nr_inputs on.
  */
 struct kvmft_entry {
 	u8 type;
@@ -165,25 +170,31 @@ void kvmft_codec_init(struct kvmft_codec *codec);
 
 /*
  * Encode @entry into @buf, which has KVMFT_ENTRY_SIZE_MAX bytes.  @state is a hash of the
- * machine's state at the entry, 0 for the types that have no check (START, PAGE, RESET,
- * END).  Sets @entry->check and @entry->payload.  Returns the number of bytes, or -EINVAL
- * for an entry that the format can not express; @codec is as before then.
+ * machine's state at the entry; it is not used for the types that have no check (START, PAGE,
+ * RESET, END).  Sets @entry->check and @entry->payload.  Returns the number of bytes, or
+ * -EINVAL for an entry that the format can not express; @codec is as before then.
  */
 int kvmft_entry_encode(struct kvmft_codec *codec, struct kvmft_entry *entry, u32 state,
 		       u8 *buf);
 
 /*
  * Decode one entry from the @len bytes at @buf.  Returns the number of bytes it has;
- * -EAGAIN if @buf ends before it does; -EBADMSG if it is malformed (unknown type, a field out
- * of range, longer than allowed, not in its shortest form).  @codec is as before on error.
+ * -EAGAIN if @buf ends before it does, but can be the beginning of an entry; -EBADMSG if it
+ * is malformed (unknown type, a field out of range, longer than allowed, not in its
+ * shortest form; of a type without check: damaged).  @codec is as before on error, and
+ * @entry undefined.
  */
 int kvmft_entry_decode(struct kvmft_codec *codec, struct kvmft_entry *entry, const u8 *buf,
 		       size_t len);
 
-/* What @entry->check has to be when the machine's state at the entry has the hash @state. */
+/*
+ * What @entry->check has to be when the machine's state at the entry has the hash @state.
+ * One in 65,536 differences of state or entry goes unnoticed.  For types without check it
+ * does not depend on @state, and the decoder has compared it already.
+ */
 u16 kvmft_entry_check(const struct kvmft_entry *entry, u32 state);
 
-/* Has this type a check? */
+/* Is this type's check one of the machine's state? */
 bool kvmft_entry_has_check(const struct kvmft_entry *entry);
 
 #endif /* _KVMFT_ENTRY_H */
