@@ -20,6 +20,9 @@
  * @size: of this structure; the first block follows
  * @crc: CRC-32C of the structure with this field zero
  * @reserved: zero
+ *
+ * These bytes and their checksum are the same in every version, so that a log of another
+ * version can be told from a damaged one.
  */
 struct kvmft_file_header {
 	u8 magic[8];
@@ -36,7 +39,7 @@ struct kvmft_file_header {
  * @magic: KVMFT_BLOCK_MAGIC
  * @len: bytes of the entries that follow, 1 to KVMFT_BLOCK_MAX
  * @seq: sequence number of the first
- * @nr: number of them, at least 1
+ * @nr: number of them, 1 to @len
  * @crc: CRC-32C of this header with this field zero, then of the entries
  */
 struct kvmft_block_header {
@@ -53,8 +56,8 @@ struct kvmft_block_header {
 void kvmft_file_header_make(struct kvmft_file_header *header);
 
 /*
- * -EBADMSG: not a log, or damaged; -EPROTO: a log of another version (its number is then in
- * *@version).
+ * 0; -EBADMSG: not a log, or damaged; -EPROTO: a log of another version.  *@version is set
+ * to its number unless this is not a log.
  */
 int kvmft_file_header_check(const struct kvmft_file_header *header, u32 *version);
 
