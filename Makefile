@@ -7,6 +7,7 @@
 #	make check-debug	the module's tests on a kernel with KASAN, lockdep, kmemleak
 #	make stress N=200	insmod/rmmod rounds beside guests that are not ours
 #	make bench		what a hooked call costs, in instructions
+#	make fuzz N=10		any bytes for the readers of logs, minutes of CPU time
 #	make style		checkpatch, sparse, warnings, layers
 #	make clean
 #
@@ -35,6 +36,9 @@ kvmft/layout.h: FORCE
 check check-debug stress bench:
 	scripts/$@ $(if $(N),--rounds $(N))
 
+fuzz:
+	selftests/fuzz/run --minutes $(or $(N),10)
+
 style:
 	scripts/style/run
 
@@ -43,4 +47,4 @@ clean:
 	$(RM) -r kvmft/layout.h build
 
 FORCE:
-.PHONY: all modules modules_install check check-debug stress bench style clean FORCE
+.PHONY: all modules modules_install check check-debug stress bench fuzz style clean FORCE

@@ -140,6 +140,7 @@ def _build_stages():
         Stage('style', ['scripts/style/run'], 600, ('setup',), tap=False,
               passes=r'style: (\S+): ok'),
         Stage('kunit', ['scripts/kunit/run'], 3600, ('setup',)),
+        Stage('fuzz-corpus', ['selftests/fuzz/run'], 300),
     ]
 
 

@@ -15,6 +15,8 @@ NO_LICENCE = re.compile(r"^Documentation/ABI/|(^|/)(README|COPYING|LICENSE|serie
 LICENCE = re.compile(r"SPDX-License-Identifier: \S")
 # Files that are not ours to shape, or that have to spell the marks.
 NO_TEXT_RULES = re.compile(r"\.patch$|^scripts/style/files\.py$")
+# Any bytes; some happen to be text.
+NO_TEXT = re.compile(r"^selftests/fuzz/corpus/")
 MARKS = [
     (re.compile(r"\b(TODO|FIXME|XXX|HACK)\b"), "a mark of unfinished work"),
     (re.compile(r"(?<![A-Z_])(BUG|BUG_ON|VM_BUG_ON)\("), "a check that kills the host: return an error"),
@@ -49,7 +51,7 @@ def main(root):
     for path in sorted(filter(None, sys.stdin.read().split("\0"))):
         with open(os.path.join(root, path), "rb") as file:
             data = file.read()
-        if not data or b"\0" in data:
+        if not data or b"\0" in data or NO_TEXT.search(path):
             continue
         try:
             text = data.decode("utf-8")
