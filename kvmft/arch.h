@@ -10,6 +10,7 @@
 #include <linux/types.h>
 
 #include "hook.h"
+#include "regs.h"
 
 /**
  * struct kvmft_arch_events - the events that make up a position
@@ -33,18 +34,32 @@ struct kvmft_arch_events {
  * @hooks: functions of @module to hook, NULL-terminated, the most frequently called first
  * @btf_crc: checksum of the BTF of @module that layout.h was made from
  * @events: what to count on the CPU we run on; NULL: not a CPU we know
+ * @stable: could the guest be stopped where it is again: no interrupt shadow, no event being
+ *	delivered, a debug register free.  On the vCPU's thread, out of the guest
+ * @linear_rip: linear address of the guest's next instruction
+ * @regs: fill in what only the vendor knows
  */
 struct kvmft_arch_ops {
 	const char *module;
 	struct kvmft_hook *const *hooks;
 	u32 btf_crc;
 	const struct kvmft_arch_events *(*events)(void);
+	bool (*stable)(const struct kvm_vcpu *vcpu);
+	u64 (*linear_rip)(const struct kvm_vcpu *vcpu);
+	void (*regs)(const struct kvm_vcpu *vcpu, struct kvmft_regs *regs);
 };
 
 extern const struct kvmft_arch_ops kvmft_svm_ops;
 
-/* Hooks that do not depend on the vendor (kvm.c). */
+/* Hooks that do not depend on the vendor: run loop and life cycle; devices; interrupts. */
 extern struct kvmft_hook *const kvmft_kvm_hooks[];
+extern struct kvmft_hook *const kvmft_io_hooks[];
+extern struct kvmft_hook *const kvmft_irq_hooks[];
+/* Functions that are called (machine.c). */
+extern struct kvmft_hook *const kvmft_vm_callees[];
+
+/* kvmft_hooks_get() for all hooks of a vendor's KVM; undone by kvmft_hooks_put(). */
+int kvmft_arch_hooks_get(const struct kvmft_arch_ops *arch, struct module *vendor);
 
 /*
  * The vendor that made the VM behind @vm; NULL, after saying so in the kernel log, if it

@@ -93,6 +93,67 @@ static long session_stop(struct kvmft_session *session, void __user *arg)
 	return kvmft_session_stop(session, stop.cond);
 }
 
+/* The file of a log, opened for @mode. */
+static struct file *get_log(int fd, fmode_t mode)
+{
+	struct file *log = fget(fd);
+
+	if (!log)
+		return ERR_PTR(-EBADF);
+	if (!(log->f_mode & mode)) {
+		fput(log);
+		return ERR_PTR(-EBADF);
+	}
+	if (!S_ISREG(file_inode(log)->i_mode) ||
+	    (mode == FMODE_WRITE && i_size_read(file_inode(log)))) {
+		fput(log);
+		return ERR_PTR(-EINVAL);
+	}
+	return log;
+}
+
+static long session_record(struct kvmft_session *session, void __user *arg)
+{
+	struct kvmft_session_record record;
+	struct file *log;
+	int ret;
+
+	ret = copy_in_struct(&record, reserved, arg);
+	if (ret)
+		return ret;
+	if (memchr_inv(record.reserved, 0, sizeof(record.reserved)))
+		return -EINVAL;
+	if (record.align_us > KVMFT_ALIGN_MAX)
+		return -ERANGE;
+	log = get_log(record.log_fd, FMODE_WRITE);
+	if (IS_ERR(log))
+		return PTR_ERR(log);
+	ret = kvmft_session_record(session, log, record.align_us);
+	fput(log);
+	return ret;
+}
+
+static long session_replay(struct kvmft_session *session, void __user *arg)
+{
+	struct kvmft_session_replay replay;
+	struct kvmft_verdict_report report;
+	struct file *log;
+	int ret;
+
+	ret = copy_in_struct(&replay, reserved, arg);
+	if (ret)
+		return ret;
+	if (replay.pad || memchr_inv(replay.reserved, 0, sizeof(replay.reserved)))
+		return -EINVAL;
+	log = get_log(replay.log_fd, FMODE_READ);
+	if (IS_ERR(log))
+		return PTR_ERR(log);
+	kvmft_selftest_report(&report);
+	ret = kvmft_session_replay(session, log, kvmft_verdict_margin(&report));
+	fput(log);
+	return ret;
+}
+
 static long session_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct session_file *sf = file->private_data;
@@ -103,6 +164,12 @@ static long session_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return session_status(sf->session, user);
 	case KVMFT_SESSION_STOP:
 		return session_stop(sf->session, user);
+	case KVMFT_SESSION_RECORD:
+		return session_record(sf->session, user);
+	case KVMFT_SESSION_REPLAY:
+		return session_replay(sf->session, user);
+	case KVMFT_SESSION_FINISH:
+		return arg ? -EINVAL : kvmft_session_finish(sf->session);
 	default:
 		return -ENOTTY;
 	}
@@ -113,7 +180,7 @@ static __poll_t session_poll(struct file *file, poll_table *wait)
 	struct session_file *sf = file->private_data;
 
 	poll_wait(file, &sf->session->changed, wait);
-	return kvmft_session_end(sf->session) ? EPOLLHUP : 0;
+	return kvmft_session_is_over(sf->session) ? EPOLLHUP : 0;
 }
 
 static int session_release(struct inode *inode, struct file *file)

@@ -32,13 +32,17 @@ static unsigned int nr_installed;
 static unsigned int users;
 static struct module *vendor_module;
 
-static const struct kvm *hook_vm(const struct kvmft_hook *hook, unsigned long arg)
+static const struct kvm *hook_vm(const struct kvmft_hook *hook, struct ftrace_regs *fregs)
 {
+	unsigned long arg = ftrace_regs_get_argument(fregs, 0);
+
 	switch (hook->key) {
 	case KVMFT_HOOK_VCPU:
 		return ((struct kvm_vcpu *)arg)->kvm;
 	case KVMFT_HOOK_VM:
 		return (struct kvm *)arg;
+	case KVMFT_HOOK_VM_SECOND:
+		return (struct kvm *)ftrace_regs_get_argument(fregs, 1);
 	}
 	return NULL;
 }
@@ -50,7 +54,7 @@ static void notrace hook_callback(unsigned long ip, unsigned long parent_ip,
 
 	while (*hook && (*hook)->fentry != ip)
 		hook++;
-	if (*hook && kvmft_vm_protected(hook_vm(*hook, ftrace_regs_get_argument(fregs, 0))))
+	if (*hook && kvmft_vm_protected(hook_vm(*hook, fregs)))
 		ftrace_regs_set_instruction_pointer(fregs, (unsigned long)(*hook)->replacement);
 }
 
@@ -69,6 +73,10 @@ static int resolve(struct kvmft_hook *hook)
 		       hook->function, hook->module);
 		return -EOPNOTSUPP;
 	}
+	if (!hook->replacement) {
+		hook->set_original(addr);
+		return 0;
+	}
 	fentry = kvmft_symbol_fentry(addr);
 	if (!fentry) {
 		pr_err("%s: in %s, but not traceable\n", hook->function, hook->module);
@@ -86,30 +94,33 @@ static int append(struct kvmft_hook *const *hooks, unsigned long *ips, unsigned 
 {
 	int ret;
 
-	for (; *hooks; hooks++, ++*nr) {
+	for (; *hooks; hooks++) {
 		if (WARN_ON_ONCE(*nr == KVMFT_HOOKS_MAX))
 			return -EOPNOTSUPP;
 		ret = resolve(*hooks);
 		if (ret)
 			return ret;
+		if (!(*hooks)->replacement)
+			continue;
 		installed[*nr] = *hooks;
 		ips[*nr] = (*hooks)->fentry;
+		++*nr;
 	}
 	installed[*nr] = NULL;
 	return 0;
 }
 
-static int install(struct kvmft_hook *const *vendor_hooks, struct kvmft_hook *const *hooks)
+static int install(struct kvmft_hook *const *const *lists, int nr_lists)
 {
 	unsigned long ips[KVMFT_HOOKS_MAX];
 	unsigned int nr = 0;
-	int ret;
+	int i, ret;
 
-	ret = append(vendor_hooks, ips, &nr);
-	if (!ret)
-		ret = append(hooks, ips, &nr);
-	if (ret)
-		return ret;
+	for (i = 0; i < nr_lists; i++) {
+		ret = append(lists[i], ips, &nr);
+		if (ret)
+			return ret;
+	}
 
 	ret = ftrace_set_filter_ips(&hook_ops, ips, nr, 0, 1);
 	if (!ret)
@@ -123,8 +134,7 @@ static int install(struct kvmft_hook *const *vendor_hooks, struct kvmft_hook *co
 	return 0;
 }
 
-int kvmft_hooks_get(struct kvmft_hook *const *vendor_hooks, struct kvmft_hook *const *hooks,
-		    struct module *vendor)
+int kvmft_hooks_get(struct kvmft_hook *const *const *lists, int nr, struct module *vendor)
 {
 	int ret = 0;
 
@@ -134,7 +144,7 @@ int kvmft_hooks_get(struct kvmft_hook *const *vendor_hooks, struct kvmft_hook *c
 			ret = -ENODEV;
 			goto unlock;
 		}
-		ret = install(vendor_hooks, hooks);
+		ret = install(lists, nr);
 		if (ret) {
 			module_put(vendor);
 			goto unlock;

@@ -28,10 +28,12 @@
  * enum kvmft_hook_key - what the first argument of a hooked function is
  * @KVMFT_HOOK_VCPU: struct kvm_vcpu *
  * @KVMFT_HOOK_VM: struct kvm *
+ * @KVMFT_HOOK_VM_SECOND: of no interest; the second is a struct kvm *
  */
 enum kvmft_hook_key {
 	KVMFT_HOOK_VCPU,
 	KVMFT_HOOK_VM,
+	KVMFT_HOOK_VM_SECOND,
 };
 
 /**
@@ -39,7 +41,7 @@ enum kvmft_hook_key {
  * @module: the module that has it
  * @function: its name
  * @key: how to tell whose call it is
- * @replacement: called in its stead
+ * @replacement: called in its stead; NULL: it is only called, see KVMFT_CALLEE()
  * @set_original: tells the static call behind kvmft_original() its target
  * @fentry: where ftrace patches it, once installed
  */
@@ -70,17 +72,38 @@ struct kvmft_hook {
 
 #define kvmft_original(fn)	static_call(kvmft_original_##fn)
 
+/*
+ * Call a function of KVM that is not exported:
+ *
+ *	KVMFT_CALLEE(kvm_pmu_refresh, "kvm");
+ *	kvmft_call(kvm_pmu_refresh)(vcpu);
+ *
+ * It is in a list of hooks as any hook, but is not redirected.
+ */
+#define KVMFT_CALLEE(fn, mod)							\
+	DEFINE_STATIC_CALL_NULL(kvmft_callee_##fn, kvmft_proto_##fn);		\
+	static void set_callee_##fn(unsigned long addr)				\
+	{									\
+		static_call_update(kvmft_callee_##fn,				\
+				   (kvmft_proto_##fn *)addr);			\
+	}									\
+	static struct kvmft_hook callee_##fn = {				\
+		.module = mod,							\
+		.function = #fn,						\
+		.set_original = set_callee_##fn,				\
+	}
+
+#define kvmft_call(fn)		static_call(kvmft_callee_##fn)
+
 #define KVMFT_HOOKS_MAX		32
 
 /*
  * Hooks are counted: the first user installs them, the last one removes them.
- * @vendor_hooks and @hooks are NULL-terminated lists, the most frequently called first;
- * @vendor is pinned while they are installed.  A function that is missing, inlined or not
+ * @lists are @nr NULL-terminated lists, the most frequently called first; @vendor is pinned while they are installed.  A function that is missing, inlined or not
  * traceable is named in the kernel log and nothing is installed (-EOPNOTSUPP).
  * Both may sleep, for as long as other tasks are preempted inside a hook.
  */
-int kvmft_hooks_get(struct kvmft_hook *const *vendor_hooks, struct kvmft_hook *const *hooks,
-		    struct module *vendor);
+int kvmft_hooks_get(struct kvmft_hook *const *const *lists, int nr, struct module *vendor);
 void kvmft_hooks_put(void);
 
 /* To be called once, when no user is left that could come back. */

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Hooks in kvm.ko, the same for every vendor.
+ * Hooks in kvm.ko, the same for every vendor: the run loop, and the life of a VM.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include "arch.h"
+#include "io.h"
 #include "symbol.h"
 #include "vm.h"
 
@@ -13,6 +14,10 @@
  * the vCPU stops being blocked.
  */
 KVMFT_HOOK(kvm_apic_accept_events, "kvm", KVMFT_HOOK_VCPU);
+/* Runs on the vCPU's thread when it has nothing to execute, without KVM's SRCU. */
+KVMFT_HOOK(kvm_vcpu_halt, "kvm", KVMFT_HOOK_VCPU);
+/* KVM_RUN. */
+KVMFT_HOOK(kvm_arch_vcpu_ioctl_run, "kvm", KVMFT_HOOK_VCPU);
 /* Runs with the last reference to the VM gone: no vCPU is inside KVM_RUN. */
 KVMFT_HOOK(kvm_arch_destroy_vm, "kvm", KVMFT_HOOK_VM);
 /* Runs under kvm->lock, before the new vCPU exists. */
@@ -21,6 +26,7 @@ KVMFT_HOOK(kvm_arch_vcpu_precreate, "kvm", KVMFT_HOOK_VM);
 static int replace_kvm_apic_accept_events(struct kvm_vcpu *vcpu)
 {
 	struct kvmft_vm *vm;
+	int ret = 0;
 
 	/* KVM_GET_MP_STATE comes here too, on any thread. */
 	if (!vcpu->wants_to_run)
@@ -28,10 +34,52 @@ static int replace_kvm_apic_accept_events(struct kvm_vcpu *vcpu)
 
 	vm = kvmft_vm_get(vcpu->kvm);
 	if (vm) {
-		vm->ops->boundary(vm);
+		ret = vm->ops->boundary(vm);
+		/* An error here makes KVM_RUN return 0, with the exit reason of the last time. */
+		vm->interrupted = ret;
 		kvmft_vm_put(vm);
 	}
-	return kvmft_original(kvm_apic_accept_events)(vcpu);
+	return ret ? -EINTR : kvmft_original(kvm_apic_accept_events)(vcpu);
+}
+
+static void replace_kvm_vcpu_halt(struct kvm_vcpu *vcpu)
+{
+	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
+	bool done = false;
+
+	if (vm) {
+		done = vm->ops->halt(vm);
+		kvmft_vm_put(vm);
+	}
+	if (done)
+		return;
+	kvmft_original(kvm_vcpu_halt)(vcpu);
+
+	/* It may be halted no more, before KVM looks. */
+	vm = kvmft_vm_get(vcpu->kvm);
+	if (vm) {
+		vm->ops->halt(vm);
+		kvmft_vm_put(vm);
+	}
+}
+
+static int replace_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
+{
+	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
+	int ret;
+
+	if (!vm)
+		return kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
+
+	vm->interrupted = false;
+	kvmft_io_complete(vm);
+	ret = kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
+	if (vm->interrupted) {
+		vcpu->run->exit_reason = KVM_EXIT_INTR;
+		ret = -EINTR;
+	}
+	kvmft_vm_put(vm);
+	return ret;
 }
 
 static void replace_kvm_arch_destroy_vm(struct kvm *kvm)
@@ -58,6 +106,8 @@ static int replace_kvm_arch_vcpu_precreate(struct kvm *kvm, unsigned int id)
 
 struct kvmft_hook *const kvmft_kvm_hooks[] = {
 	&hook_kvm_apic_accept_events,
+	&hook_kvm_arch_vcpu_ioctl_run,
+	&hook_kvm_vcpu_halt,
 	&hook_kvm_arch_vcpu_precreate,
 	&hook_kvm_arch_destroy_vm,
 	NULL
@@ -76,6 +126,15 @@ const struct kvmft_arch_ops *kvmft_arch_of_vm(const struct file *vm)
 	pr_err("no support for VMs of KVM's vendor module %s (only kvm_amd, built as a module)\n",
 	       name);
 	return NULL;
+}
+
+int kvmft_arch_hooks_get(const struct kvmft_arch_ops *arch, struct module *vendor)
+{
+	struct kvmft_hook *const *const lists[] = {
+		arch->hooks, kvmft_kvm_hooks, kvmft_io_hooks, kvmft_irq_hooks, kvmft_vm_callees,
+	};
+
+	return kvmft_hooks_get(lists, ARRAY_SIZE(lists), vendor);
 }
 
 int kvmft_arch_check(const struct kvmft_arch_ops *arch)

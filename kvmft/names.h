@@ -20,7 +20,16 @@
 	{ KVMFT_END_COUNTER_LOST,	"counter-lost" },	\
 	{ KVMFT_END_VCPU_ADDED,		"vcpu-added" },		\
 	{ KVMFT_END_NO_COUNTER,		"no-counter" },		\
-	{ KVMFT_END_COUNTER_WRONG,	"counter-wrong" }
+	{ KVMFT_END_COUNTER_WRONG,	"counter-wrong" },	\
+	{ KVMFT_END_FINISHED,		"finished" },		\
+	{ KVMFT_END_DIVERGED,		"diverged" },		\
+	{ KVMFT_END_LOG_ERROR,		"log-error" },		\
+	{ KVMFT_END_UNSUPPORTED,	"unsupported" }
+
+#define KVMFT_MODE_NAMES				\
+	{ KVMFT_MODE_COUNT,	"count" },		\
+	{ KVMFT_MODE_RECORD,	"record" },		\
+	{ KVMFT_MODE_REPLAY,	"replay" }
 
 #define KVMFT_VERDICT_NAMES				\
 	{ KVMFT_VERDICT_UNTESTED,	"untested" },	\

@@ -19,6 +19,7 @@
 #include <linux/poll.h>
 #include <linux/slab.h>
 
+#include "machine.h"
 #include "session.h"
 #include "trace.h"
 
@@ -46,6 +47,14 @@ static const char *end_text(enum kvmft_end end)
 		return "no free event counters: stop perf users, or set kernel.nmi_watchdog=0";
 	case KVMFT_END_COUNTER_WRONG:
 		return "the counters contradict each other: run the self-test again";
+	case KVMFT_END_FINISHED:
+		return "the log is complete";
+	case KVMFT_END_DIVERGED:
+		return "replay diverged";
+	case KVMFT_END_LOG_ERROR:
+		return "the log is damaged, or can not be written";
+	case KVMFT_END_UNSUPPORTED:
+		return "what can not be replayed";
 	}
 	return "unknown";
 }
@@ -55,22 +64,56 @@ static struct kvmft_session *of_vcpu(struct kvmft_vcpu *vcpu)
 	return container_of(vcpu, struct kvmft_session, vcpu);
 }
 
+/* A replay that is over must not run on. */
+static bool is_held(const struct kvmft_session *session, enum kvmft_end why)
+{
+	return kvmft_session_mode(session) == KVMFT_MODE_REPLAY &&
+	       why != KVMFT_END_CLOSED && why != KVMFT_END_VM_DESTROYED;
+}
+
+/* Under session->lock.  From here on the VM may go. */
+static void release(struct kvmft_session *session, enum kvmft_end why)
+{
+	struct kvmft_engine *engine = session->engine;
+
+	if (session->released)
+		return;
+	session->released = true;
+	if (engine && engine->mode == KVMFT_MODE_REPLAY) {
+		if (why != KVMFT_END_VM_DESTROYED)
+			kvmft_machine_kill(&session->vcpu.vm);
+		kvmft_engine_cancel(engine);
+	} else if (engine) {
+		kvmft_record_cancel(engine);
+	}
+	kvmft_vcpu_release(&session->vcpu);
+	queue_work(detach_wq, &session->detach);
+}
+
 static void session_end(struct kvmft_session *session, enum kvmft_end why)
 {
+	bool first;
+
 	mutex_lock(&session->lock);
-	if (session->end) {
-		mutex_unlock(&session->lock);
-		return;
+	first = !session->end;
+	if (first) {
+		WRITE_ONCE(session->end, why);
+		trace_kvmft_session(session->vcpu.id, KVMFT_STATE_ENDED, why);
 	}
-	WRITE_ONCE(session->end, why);
-	trace_kvmft_session(session->vcpu.id, KVMFT_STATE_ENDED, why);
-	kvmft_vcpu_release(&session->vcpu);
+	if (!is_held(session, why))
+		release(session, why);
 	mutex_unlock(&session->lock);
 
-	if (why != KVMFT_END_CLOSED)
-		pr_warn("session %llu ended: %s\n", session->vcpu.id, end_text(why));
-	wake_up_interruptible_poll(&session->changed, EPOLLHUP);
-	queue_work(detach_wq, &session->detach);
+	if (!first)
+		return;
+	if (why == KVMFT_END_FINISHED)
+		pr_info("session %llu ended: %s\n", session->vcpu.id, session->engine->reason);
+	else if (why != KVMFT_END_CLOSED)
+		pr_warn("session %llu ended: %s%s%s\n", session->vcpu.id, end_text(why),
+			*kvmft_session_reason(session) ? ": " : "", kvmft_session_reason(session));
+	/* A recording is complete only when its file is: see session_detach(). */
+	if (kvmft_session_mode(session) != KVMFT_MODE_RECORD)
+		wake_up_interruptible_poll(&session->changed, EPOLLHUP);
 }
 
 static void vcpu_ended(struct kvmft_vcpu *vcpu, enum kvmft_end why)
@@ -83,8 +126,13 @@ static void session_detach(struct work_struct *work)
 	struct kvmft_session *session = container_of(work, struct kvmft_session, detach);
 
 	kvmft_vcpu_drain(&session->vcpu);
+	if (session->engine && session->engine->mode == KVMFT_MODE_RECORD)
+		kvmft_record_close(session->engine, session->end);
+	else if (session->engine)
+		kvmft_replay_close(session->engine);
 	kvmft_hooks_put();
 	complete_all(&session->detached);
+	wake_up_interruptible_poll(&session->changed, EPOLLHUP);
 	kvmft_session_put(session);
 	/* kvmft_session_exit() waits for this function to return. */
 	module_put(THIS_MODULE);
@@ -119,7 +167,7 @@ struct kvmft_session *kvmft_session_create(const struct file *vm)
 	INIT_WORK(&session->detach, session_detach);
 	init_completion(&session->detached);
 
-	ret = kvmft_hooks_get(arch->hooks, kvmft_kvm_hooks, vm->f_op->owner);
+	ret = kvmft_arch_hooks_get(arch, vm->f_op->owner);
 	if (ret)
 		goto put_session;
 
@@ -130,7 +178,7 @@ struct kvmft_session *kvmft_session_create(const struct file *vm)
 	id = atomic64_inc_return(&last_id);
 	trace_kvmft_session(id, KVMFT_STATE_ARMED, KVMFT_END_NONE);
 
-	ret = kvmft_vcpu_protect(&session->vcpu, id, vm->private_data, events, vcpu_ended);
+	ret = kvmft_vcpu_protect(&session->vcpu, id, vm->private_data, arch, events, vcpu_ended);
 	if (ret)
 		goto put_hooks;
 	return session;
@@ -157,7 +205,11 @@ void kvmft_session_close(struct kvmft_session *session)
 
 static void session_free(struct kref *ref)
 {
-	kfree(container_of(ref, struct kvmft_session, ref));
+	struct kvmft_session *session = container_of(ref, struct kvmft_session, ref);
+
+	if (session->engine)
+		kvmft_engine_free(session->engine);
+	kfree(session);
 }
 
 void kvmft_session_get(struct kvmft_session *session)
@@ -180,8 +232,32 @@ enum kvmft_end kvmft_session_end(const struct kvmft_session *session)
 	return READ_ONCE(session->end);
 }
 
+enum kvmft_mode kvmft_session_mode(const struct kvmft_session *session)
+{
+	const struct kvmft_engine *engine = smp_load_acquire(&session->engine);
+
+	return engine ? engine->mode : KVMFT_MODE_COUNT;
+}
+
+const char *kvmft_session_reason(const struct kvmft_session *session)
+{
+	const struct kvmft_engine *engine = smp_load_acquire(&session->engine);
+
+	/* Written before @end is set. */
+	return engine && kvmft_session_end(session) ? engine->reason : "";
+}
+
+bool kvmft_session_is_over(struct kvmft_session *session)
+{
+	if (!kvmft_session_end(session))
+		return false;
+	return kvmft_session_mode(session) != KVMFT_MODE_RECORD ||
+	       completion_done(&session->detached);
+}
+
 void kvmft_session_status(struct kvmft_session *session, struct kvmft_session_status *status)
 {
+	const struct kvmft_engine *engine = smp_load_acquire(&session->engine);
 	struct kvmft_vcpu_state state;
 
 	status->id = session->vcpu.id;
@@ -200,6 +276,14 @@ void kvmft_session_status(struct kvmft_session *session, struct kvmft_session_st
 	status->overflows = state.stop.overflows;
 	status->lost = state.stop.lost;
 	status->spurious = state.stop.spurious;
+	status->mode = kvmft_session_mode(session);
+	if (!engine)
+		return;
+	status->seq = READ_ONCE(engine->progress.seq);
+	status->log_bytes = READ_ONCE(engine->progress.bytes);
+	status->inputs = READ_ONCE(engine->progress.inputs);
+	status->landings = READ_ONCE(engine->progress.landings);
+	status->digests = READ_ONCE(engine->progress.digests);
 }
 
 int kvmft_session_stop(struct kvmft_session *session, u64 cond)
@@ -207,12 +291,73 @@ int kvmft_session_stop(struct kvmft_session *session, u64 cond)
 	int ret;
 
 	mutex_lock(&session->lock);
-	if (session->end)
+	if (session->released)
 		ret = -ESTALE;
 	else
 		ret = kvmft_vcpu_request_stop(&session->vcpu, cond);
 	mutex_unlock(&session->lock);
 	return ret;
+}
+
+/* Under session->lock. */
+static int set_engine(struct kvmft_session *session, struct kvmft_engine *engine)
+{
+	if (IS_ERR(engine))
+		return PTR_ERR(engine);
+	smp_store_release(&session->engine, engine);
+	return 0;
+}
+
+int kvmft_session_record(struct kvmft_session *session, struct file *log, u32 align_us)
+{
+	int ret;
+
+	mutex_lock(&session->lock);
+	if (session->end)
+		ret = -ESTALE;
+	else if (session->engine)
+		ret = -EBUSY;
+	else
+		ret = set_engine(session, kvmft_record_start(&session->vcpu, log, align_us));
+	mutex_unlock(&session->lock);
+	return ret;
+}
+
+int kvmft_session_replay(struct kvmft_session *session, struct file *log, u64 margin)
+{
+	int ret;
+
+	mutex_lock(&session->lock);
+	if (session->end)
+		ret = -ESTALE;
+	else if (session->engine)
+		ret = -EBUSY;
+	else
+		ret = set_engine(session, kvmft_replay_start(&session->vcpu, log, margin));
+	mutex_unlock(&session->lock);
+	return ret;
+}
+
+int kvmft_session_finish(struct kvmft_session *session)
+{
+	int ret = 0;
+
+	mutex_lock(&session->lock);
+	if (session->end)
+		ret = -ESTALE;
+	else if (kvmft_session_mode(session) != KVMFT_MODE_RECORD)
+		ret = -EOPNOTSUPP;
+	else
+		kvmft_record_finish(session->engine);
+	mutex_unlock(&session->lock);
+	if (ret)
+		return ret;
+	ret = wait_event_interruptible(session->changed, kvmft_session_is_over(session));
+	if (ret)
+		return -EINTR;
+	if (session->end != KVMFT_END_FINISHED)
+		return -EIO;
+	return kvmft_logfile_error(&session->engine->file);
 }
 
 int kvmft_session_init(void)

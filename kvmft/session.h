@@ -12,14 +12,19 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
+#include "engine.h"
 #include "vcpu.h"
 
 /**
  * struct kvmft_session - a session
  * @ref: one for its maker, one until @detach has run, one for each other user
  * @vcpu: the protected vCPU
- * @lock: protects @end; while it is held and @end is KVMFT_END_NONE, the VM exists
+ * @engine: what records or replays; NULL: counting only.  Set once, under @lock
+ * @lock: protects @end, @released and @engine; while it is held and @released is false, the
+ *	VM exists
  * @end: why it is over
+ * @released: the vCPU is not protected any more.  A replay's is held until the descriptor is
+ *	closed or the VM is destroyed: it must not run on
  * @changed: woken when @end changes
  * @detach: gives back what was held, once no hooked call is in progress any more
  * @detached: completed by @detach
@@ -27,8 +32,10 @@
 struct kvmft_session {
 	struct kref ref;
 	struct kvmft_vcpu vcpu;
-	struct mutex lock; /* protects @end, see above */
+	struct kvmft_engine *engine;
+	struct mutex lock; /* see above */
 	enum kvmft_end end;
+	bool released;
 	wait_queue_head_t changed;
 	struct work_struct detach;
 	struct completion detached;
@@ -52,10 +59,21 @@ void kvmft_session_put(struct kvmft_session *session);
 /* Sessions that have not been closed. */
 unsigned int kvmft_sessions(void);
 
+/* Has it ended, and is its log, if it writes one, complete? */
+bool kvmft_session_is_over(struct kvmft_session *session);
+
 enum kvmft_end kvmft_session_end(const struct kvmft_session *session);
 void kvmft_session_status(struct kvmft_session *session, struct kvmft_session_status *status);
 
-/* See KVMFT_SESSION_STOP. */
+/* See KVMFT_SESSION_STOP, and so on. */
 int kvmft_session_stop(struct kvmft_session *session, u64 cond);
+int kvmft_session_record(struct kvmft_session *session, struct file *log, u32 align_us);
+/* @margin: see kvmft_replay_start(). */
+int kvmft_session_replay(struct kvmft_session *session, struct file *log, u64 margin);
+int kvmft_session_finish(struct kvmft_session *session);
+
+/* What ended it, in words; "" when @end says it all. */
+const char *kvmft_session_reason(const struct kvmft_session *session);
+enum kvmft_mode kvmft_session_mode(const struct kvmft_session *session);
 
 #endif /* _KVMFT_SESSION_H */

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * AMD: hooks in kvm_amd.ko, and the events that Zen counts exactly.
+ *
+ * What a run in the guest needs is put into the VMCB and the debug registers right before it
+ * and taken out right after: at rest they are KVM's alone, and a session may end at any
+ * moment.  An exit that KVM must not see (RDTSC, a breakpoint of kvmft's) is turned into an
+ * exit for an external interrupt in the same place; vm->exit remembers what it was.
  */
+#include <asm/debugreg.h>
 #include <asm/processor.h>
 #include <asm/svm.h>
 
@@ -17,41 +23,237 @@ KVMFT_HOOK(svm_handle_exit, "kvm_amd", KVMFT_HOOK_VCPU);
  */
 #define RUN_FORCE_IMMEDIATE_EXIT	((KVMFT_ARG1_svm_vcpu_run)1)
 
-static const struct vmcb *vmcb_of(const struct kvm_vcpu *vcpu)
+/* Bits of vmcb_control_area.clean: enum in arch/x86/kvm/svm/svm.h. */
+#define CLEAN_INTERCEPTS		BIT(0)
+#define CLEAN_DR			BIT(6)
+
+#define EXIT_DB				(SVM_EXIT_EXCP_BASE + DB_VECTOR)
+
+/**
+ * struct stolen - what a run in the guest borrowed from VMCB and processor
+ * @intercepts: the intercepts that were set
+ * @dr7: guest's DR7
+ * @dr: what was in the debug register of the breakpoint
+ * @slot: number of that register; -1: no breakpoint is set
+ * @single: the guest executes one instruction
+ * @rf: RF is set for one instruction
+ * @linear: linear address at the entry
+ */
+struct stolen {
+	u32 intercepts[MAX_INTERCEPT];
+	u64 dr7;
+	unsigned long dr;
+	int slot;
+	bool single;
+	bool rf;
+	u64 linear;
+};
+
+static struct vmcb *vmcb_of(const struct kvm_vcpu *vcpu)
 {
 	return *(struct vmcb **)((char *)vcpu + KVMFT_OFFSET_vcpu_svm__vmcb);
+}
+
+static u64 linear_rip(const struct kvm_vcpu *vcpu)
+{
+	return vmcb_of(vcpu)->save.cs.base + vcpu->arch.regs[VCPU_REGS_RIP];
+}
+
+static int free_slot(u64 dr7)
+{
+	int slot;
+
+	for (slot = 0; slot < 4; slot++)
+		if (!(dr7 & (DR_GLOBAL_ENABLE | DR_LOCAL_ENABLE) << slot * DR_ENABLE_SIZE))
+			return slot;
+	return -1;
+}
+
+/* A breakpoint on instruction execution has type and length 0. */
+static void set_breakpoint(struct vmcb *vmcb, struct stolen *stolen, u64 address)
+{
+	int slot = free_slot(vmcb->save.dr7);
+
+	stolen->slot = slot;
+	if (slot < 0)
+		return;
+	stolen->dr7 = vmcb->save.dr7;
+	vmcb->save.dr7 &= ~(0xfULL << (DR_CONTROL_SHIFT + slot * DR_CONTROL_SIZE));
+	vmcb->save.dr7 |= DR_GLOBAL_ENABLE << slot * DR_ENABLE_SIZE;
+	get_debugreg(stolen->dr, slot);
+	set_debugreg(address, slot);
+}
+
+static void clear_breakpoint(struct vmcb *vmcb, const struct stolen *stolen)
+{
+	vmcb->save.dr7 = stolen->dr7;
+	set_debugreg(stolen->dr, stolen->slot);
+}
+
+/* Returns the flags to run with besides KVM's. */
+static KVMFT_ARG1_svm_vcpu_run steal(struct kvm_vcpu *vcpu, const struct kvmft_run *run,
+				     struct stolen *stolen)
+{
+	struct vmcb *vmcb = vmcb_of(vcpu);
+	u32 *intercepts = vmcb->control.intercepts;
+	KVMFT_ARG1_svm_vcpu_run flags = 0;
+
+	memcpy(stolen->intercepts, intercepts, sizeof(stolen->intercepts));
+	stolen->linear = linear_rip(vcpu);
+
+	intercepts[INTERCEPT_RDTSC / 32] |= BIT(INTERCEPT_RDTSC % 32);
+	intercepts[INTERCEPT_RDTSCP / 32] |= BIT(INTERCEPT_RDTSCP % 32);
+
+	if (run->breakpoint && vcpu->arch.switch_db_regs & KVM_DEBUGREG_WONT_EXIT) {
+		/*
+		 * KVM lets the guest at the debug registers until the next exit, so that it can
+		 * repeat the MOV that has just been intercepted: that one instruction.
+		 */
+		if (vmcb->control.event_inj & SVM_EVTINJ_VALID) {
+			flags |= RUN_FORCE_IMMEDIATE_EXIT;
+		} else if (!(vmcb->save.rflags & X86_EFLAGS_TF)) {
+			stolen->single = true;
+			vmcb->save.rflags |= X86_EFLAGS_TF;
+		}
+	} else if (run->breakpoint) {
+		intercepts[INTERCEPT_DR] = ~0U;
+		set_breakpoint(vmcb, stolen, run->address);
+		if (run->resume && stolen->linear == run->address &&
+		    !(vmcb->control.event_inj & SVM_EVTINJ_VALID) &&
+		    !(vmcb->save.rflags & X86_EFLAGS_RF)) {
+			stolen->rf = true;
+			vmcb->save.rflags |= X86_EFLAGS_RF;
+		}
+	}
+	vmcb->control.clean &= ~(CLEAN_INTERCEPTS | CLEAN_DR);
+	return flags;
+}
+
+static void give_back(struct kvm_vcpu *vcpu, const struct stolen *stolen)
+{
+	struct vmcb *vmcb = vmcb_of(vcpu);
+
+	memcpy(vmcb->control.intercepts, stolen->intercepts, sizeof(stolen->intercepts));
+	if (stolen->slot >= 0)
+		clear_breakpoint(vmcb, stolen);
+	if (stolen->single)
+		vmcb->save.rflags &= ~X86_EFLAGS_TF;
+	/* The instruction that it was set for clears it. */
+	if (stolen->rf && linear_rip(vcpu) == stolen->linear)
+		vmcb->save.rflags &= ~X86_EFLAGS_RF;
+	vmcb->control.clean &= ~(CLEAN_INTERCEPTS | CLEAN_DR);
+}
+
+/* Exits that the same instruction causes every time it is executed. */
+static bool is_sync(u64 code)
+{
+	switch (code) {
+	case SVM_EXIT_RDTSC:
+	case SVM_EXIT_RDTSCP:
+	case SVM_EXIT_RDPMC:
+	case SVM_EXIT_CPUID:
+	case SVM_EXIT_HLT:
+	case SVM_EXIT_IOIO:
+	case SVM_EXIT_MSR:
+	case EXIT_DB:
+		return true;
+	}
+	return false;
+}
+
+/* Take #DB exits apart that kvmft itself has caused.  True: nothing is left for the guest. */
+static bool own_debug_exit(struct kvm_vcpu *vcpu, const struct kvmft_run *run,
+			   const struct stolen *stolen, struct kvmft_exit *exit)
+{
+	struct vmcb *vmcb = vmcb_of(vcpu);
+
+	if (stolen->single && vmcb->save.dr6 & DR_STEP) {
+		vmcb->save.dr6 &= ~DR_STEP;
+		return !(vmcb->save.dr6 & DR_TRAP_BITS);
+	}
+	if (stolen->slot >= 0 && vmcb->save.dr6 & (DR_TRAP0 << stolen->slot)) {
+		vmcb->save.dr6 &= ~(DR_TRAP0 << stolen->slot);
+		if (exit->linear != run->address || vmcb->save.dr6 & DR_STEP)
+			return false;
+		/* A breakpoint of the guest's in the same place: it will be hit again. */
+		exit->breakpoint = true;
+		return true;
+	}
+	return false;
+}
+
+static void describe_exit(struct kvm_vcpu *vcpu, const struct kvmft_run *run,
+			  const struct stolen *stolen, struct kvmft_exit *exit)
+{
+	struct vmcb *vmcb = vmcb_of(vcpu);
+
+	exit->code = vmcb->control.exit_code;
+	exit->nmi = exit->code == SVM_EXIT_NMI;
+	exit->rip = vcpu->arch.regs[VCPU_REGS_RIP];
+	exit->linear = linear_rip(vcpu);
+	exit->flags = vmcb->save.rflags;
+	exit->breakpoint = false;
+	exit->sync = is_sync(exit->code);
+	if (exit->code == EXIT_DB && own_debug_exit(vcpu, run, stolen, exit))
+		exit->sync = false;
+}
+
+/* Hide an exit from KVM that is kvmft's to handle. */
+static void hide_exit(struct kvm_vcpu *vcpu, struct kvmft_vm *vm, const struct kvmft_exit *exit)
+{
+	vm->hidden_exit = 0;
+	if (exit->code == SVM_EXIT_RDTSC || exit->code == SVM_EXIT_RDTSCP ||
+	    (exit->code == EXIT_DB && !exit->sync)) {
+		vm->hidden_exit = exit->code;
+		vmcb_of(vcpu)->control.exit_code = SVM_EXIT_INTR;
+	}
 }
 
 static fastpath_t replace_svm_vcpu_run(struct kvm_vcpu *vcpu, KVMFT_ARG1_svm_vcpu_run run_flags)
 {
 	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
+	struct kvmft_run run = {};
 	struct kvmft_exit exit;
+	struct stolen stolen = { .slot = -1 };
 	fastpath_t ret;
 
 	if (!vm)
 		return kvmft_original(svm_vcpu_run)(vcpu, run_flags);
 
-	if (!vm->ops->enter(vm)) {
-		/*
-		 * VMRUN with an interrupt pending leaves the guest again before its
-		 * first instruction; KVM_REQ_EVENT makes KVM pass the boundary.
-		 */
+	vm->ops->enter(vm, &run);
+	if (run.tsc_exits)
+		run_flags |= steal(vcpu, &run, &stolen);
+	/* VMRUN with an interrupt pending leaves the guest before its first instruction. */
+	if (run.immediate_exit)
 		run_flags |= RUN_FORCE_IMMEDIATE_EXIT;
-		kvm_make_request(KVM_REQ_EVENT, vcpu);
-	}
 
 	ret = kvmft_original(svm_vcpu_run)(vcpu, run_flags);
 
-	exit.code = vmcb_of(vcpu)->control.exit_code;
-	exit.nmi = exit.code == SVM_EXIT_NMI;
-	exit.rip = vcpu->arch.regs[VCPU_REGS_RIP];
+	if (run.tsc_exits)
+		give_back(vcpu, &stolen);
+	describe_exit(vcpu, &run, &stolen, &exit);
 	vm->ops->exit(vm, &exit);
+	hide_exit(vcpu, vm, &exit);
 
 	/* KVM would enter the guest again without passing any other hook. */
 	if (ret == EXIT_FASTPATH_REENTER_GUEST)
 		ret = EXIT_FASTPATH_EXIT_HANDLED;
 	kvmft_vm_put(vm);
 	return ret;
+}
+
+/* RDTSC and RDTSCP: APM volume 3. */
+static int emulate_tsc(struct kvm_vcpu *vcpu, struct kvmft_vm *vm, bool aux)
+{
+	u64 value = kvm_read_l1_tsc(vcpu, rdtsc());
+
+	vm->ops->tsc(vm, &value);
+	vcpu->arch.regs[VCPU_REGS_RAX] = (u32)value;
+	vcpu->arch.regs[VCPU_REGS_RDX] = value >> 32;
+	if (aux)
+		vcpu->arch.regs[VCPU_REGS_RCX] =
+			(u32)*(u64 *)((char *)vcpu + KVMFT_OFFSET_vcpu_svm__tsc_aux);
+	return kvm_skip_emulated_instruction(vcpu);
 }
 
 static int replace_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fastpath)
@@ -63,6 +265,9 @@ static int replace_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fastpath)
 		return kvmft_original(svm_handle_exit)(vcpu, fastpath);
 
 	ret = kvmft_original(svm_handle_exit)(vcpu, fastpath);
+	if (ret == 1 && vm->hidden_exit != EXIT_DB && vm->hidden_exit)
+		ret = emulate_tsc(vcpu, vm, vm->hidden_exit == SVM_EXIT_RDTSCP);
+	vm->hidden_exit = 0;
 	ret = vm->ops->handled(vm, ret);
 	kvmft_vm_put(vm);
 	return ret;
@@ -73,6 +278,53 @@ static struct kvmft_hook *const svm_hooks[] = {
 	&hook_svm_handle_exit,
 	NULL
 };
+
+static bool svm_stable(const struct kvm_vcpu *vcpu)
+{
+	const struct vmcb *vmcb = vmcb_of(vcpu);
+
+	return !(vmcb->control.int_state & SVM_INTERRUPT_SHADOW_MASK) &&
+	       !(vmcb->save.rflags & (X86_EFLAGS_RF | X86_EFLAGS_TF)) &&
+	       !(vmcb->control.event_inj & SVM_EVTINJ_VALID) &&
+	       !vcpu->arch.hflags && free_slot(vmcb->save.dr7) >= 0;
+}
+
+static struct kvmft_segment segment(const struct vmcb_seg *seg)
+{
+	return (struct kvmft_segment) {
+		.base = cpu_to_le64(seg->base),
+		.limit = cpu_to_le32(seg->limit),
+		.selector = cpu_to_le16(seg->selector),
+		.attributes = cpu_to_le16(seg->attrib),
+	};
+}
+
+static void svm_regs(const struct kvm_vcpu *vcpu, struct kvmft_regs *regs)
+{
+	const struct vmcb *vmcb = vmcb_of(vcpu);
+	const struct vmcb_save_area *save = &vmcb->save;
+	const struct vmcb_seg *const segments[] = {
+		&save->es, &save->cs, &save->ss, &save->ds, &save->fs, &save->gs, &save->ldtr,
+		&save->tr, &save->gdtr, &save->idtr,
+	};
+	const u64 msrs[] = {
+		save->star, save->lstar, save->cstar, save->sfmask, save->kernel_gs_base,
+		save->sysenter_cs, save->sysenter_esp, save->sysenter_eip,
+	};
+	int i;
+
+	regs->flags = cpu_to_le64(save->rflags & ~X86_EFLAGS_RF);
+	regs->cr[0] = cpu_to_le64(vcpu->arch.cr0);
+	regs->cr[1] = cpu_to_le64(vcpu->arch.cr2);
+	regs->cr[2] = cpu_to_le64(save->cr3);
+	regs->cr[3] = cpu_to_le64(vcpu->arch.cr4);
+	regs->efer = cpu_to_le64(vcpu->arch.efer);
+	for (i = 0; i < ARRAY_SIZE(segments); i++)
+		regs->segment[i] = segment(segments[i]);
+	for (i = 0; i < ARRAY_SIZE(msrs); i++)
+		regs->msr[i] = cpu_to_le64(msrs[i]);
+	regs->msr[10] = cpu_to_le64(*(u64 *)((char *)vcpu + KVMFT_OFFSET_vcpu_svm__tsc_aux));
+}
 
 /*
  * Processor Programming Reference for family 19h model 01h, "Core Performance Monitor
@@ -106,4 +358,7 @@ const struct kvmft_arch_ops kvmft_svm_ops = {
 	.hooks = svm_hooks,
 	.btf_crc = KVMFT_BTF_CRC_kvm_amd,
 	.events = svm_events,
+	.stable = svm_stable,
+	.linear_rip = linear_rip,
+	.regs = svm_regs,
 };

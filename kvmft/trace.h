@@ -20,6 +20,10 @@ TRACE_DEFINE_ENUM(KVMFT_END_COUNTER_LOST);
 TRACE_DEFINE_ENUM(KVMFT_END_VCPU_ADDED);
 TRACE_DEFINE_ENUM(KVMFT_END_NO_COUNTER);
 TRACE_DEFINE_ENUM(KVMFT_END_COUNTER_WRONG);
+TRACE_DEFINE_ENUM(KVMFT_END_FINISHED);
+TRACE_DEFINE_ENUM(KVMFT_END_DIVERGED);
+TRACE_DEFINE_ENUM(KVMFT_END_LOG_ERROR);
+TRACE_DEFINE_ENUM(KVMFT_END_UNSUPPORTED);
 
 /* A session changed its state. */
 TRACE_EVENT(kvmft_session,
@@ -84,6 +88,42 @@ TRACE_EVENT(kvmft_stop,
 	TP_printk("session %llu stopped at cond %llu rip %#llx%s", __entry->id,
 		  __entry->stopped_at, __entry->rip,
 		  __entry->interrupt ? "" : " without an interrupt")
+);
+
+/* A log entry was written, or consumed. */
+TRACE_EVENT(kvmft_entry,
+	TP_PROTO(const struct kvmft_vcpu *vcpu, const struct kvmft_entry *logged, u64 seq),
+	TP_ARGS(vcpu, logged, seq),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(u64, seq)
+		__field(u32, type)
+		__field(u32, at)
+		__field(u32, inputs)
+		__field(u64, addr)
+		__field(u64, value)
+		__field(u64, exits)
+		__field(u64, cond)
+		__field(u64, taken)
+		__field(u64, rip)
+	),
+	TP_fast_assign(
+		__entry->id = vcpu->id;
+		__entry->seq = seq;
+		__entry->type = logged->type;
+		__entry->at = logged->at;
+		__entry->inputs = logged->nr_inputs;
+		__entry->addr = logged->addr;
+		__entry->value = logged->value;
+		__entry->exits = vcpu->sync_exits;
+		__entry->cond = vcpu->state.pos.cond;
+		__entry->taken = vcpu->state.pos.taken;
+		__entry->rip = vcpu->vm.vcpu->arch.regs[VCPU_REGS_RIP];
+	),
+	TP_printk("session %llu entry %llu type %u at %u inputs %u addr %#llx value %#llx exit %llu cond %llu taken %llu rip %#llx",
+		  __entry->id, __entry->seq, __entry->type, __entry->at, __entry->inputs,
+		  __entry->addr, __entry->value, __entry->exits, __entry->cond,
+		  __entry->taken, __entry->rip)
 );
 
 #endif /* _KVMFT_TRACE_H */

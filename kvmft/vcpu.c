@@ -2,10 +2,11 @@
 /*
  * Order of calls for one run in the guest, all on the vCPU's thread:
  *
- *	boundary   may sleep; opens the counters on this thread
+ *	boundary   may sleep; opens the counters on this thread; the engine's turn
  *	enter      interrupts off; arms the overflow of a stop
  *	(guest)
  *	exit       interrupts off; reads the counters
+ *	tsc, msr, read, write    the engine's turn
  *	handled    may sleep; leaves KVM_RUN when a stop was reached
  *
  * A vCPU that was already in KVM_RUN when protection began, or whose thread changed,
@@ -14,6 +15,7 @@
  */
 #include <linux/sched.h>
 
+#include "machine.h"
 #include "trace.h"
 #include "vcpu.h"
 
@@ -22,13 +24,10 @@ static struct kvmft_vcpu *to_vcpu(struct kvmft_vm *vm)
 	return container_of(vm, struct kvmft_vcpu, vm);
 }
 
-static void vcpu_boundary(struct kvmft_vm *vm)
+/* Open the counters on this thread, unless they are. */
+static void open_counters(struct kvmft_vcpu *vcpu)
 {
-	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 	unsigned long flags;
-
-	if (likely(vcpu->counter.thread == current) || vcpu->failure)
-		return;
 
 	/* Every run in the guest ended with a reading: the old counters know no more. */
 	kvmft_counter_close(&vcpu->counter);
@@ -49,7 +48,28 @@ static void vcpu_boundary(struct kvmft_vm *vm)
 	}
 }
 
-static bool vcpu_enter(struct kvmft_vm *vm)
+static int vcpu_boundary(struct kvmft_vm *vm)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	if (unlikely(vcpu->failure))
+		return 0;
+	if (unlikely(vcpu->counter.thread != current)) {
+		open_counters(vcpu);
+		if (vcpu->failure)
+			return 0;
+	}
+	return vcpu->engine ? vcpu->engine->boundary(vcpu) : 0;
+}
+
+static bool vcpu_halt(struct kvmft_vm *vm)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	return vcpu->engine && !vcpu->failure && vcpu->engine->halt(vcpu);
+}
+
+static void vcpu_enter(struct kvmft_vm *vm, struct kvmft_run *run)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 	unsigned int interrupts;
@@ -57,14 +77,20 @@ static bool vcpu_enter(struct kvmft_vm *vm)
 
 	vcpu->counted = false;
 	if (unlikely(vcpu->failure))
-		return true;
-	if (unlikely(vcpu->counter.thread != current))
-		return false;
+		return;
+	if (unlikely(vcpu->counter.thread != current)) {
+		/* Not an instruction before the boundary. */
+		run->immediate_exit = true;
+		kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
+		return;
+	}
 	if (unlikely(!kvmft_counter_active(&vcpu->counter))) {
 		vcpu->failure = KVMFT_END_COUNTER_LOST;
-		return true;
+		return;
 	}
 	vcpu->counted = true;
+	if (vcpu->engine)
+		vcpu->engine->enter(vcpu, run);
 
 	kvmft_counter_unthrottle(&vcpu->counter);
 	interrupts = kvmft_counter_interrupts(&vcpu->counter);
@@ -73,7 +99,6 @@ static bool vcpu_enter(struct kvmft_vm *vm)
 	write_seqcount_end(&vcpu->seq);
 	if (distance)
 		kvmft_counter_arm(&vcpu->counter, distance);
-	return true;
 }
 
 static void vcpu_exit(struct kvmft_vm *vm, const struct kvmft_exit *exit)
@@ -103,6 +128,11 @@ static void vcpu_exit(struct kvmft_vm *vm, const struct kvmft_exit *exit)
 		vcpu->stopping = kvmft_stop_exit(&state->stop, state->pos.cond, interrupts,
 						 exit->nmi);
 	write_seqcount_end(&vcpu->seq);
+	vcpu->last = *exit;
+	vcpu->moved = true;
+	vcpu->sync_exits += exit->sync;
+	if (vcpu->engine)
+		kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
 
 	trace_kvmft_exit(vcpu, exit);
 	if (vcpu->stopping)
@@ -117,12 +147,54 @@ static int vcpu_handled(struct kvmft_vm *vm, int ret)
 		vcpu->ended(vcpu, vcpu->failure);
 	if (vcpu->stopping) {
 		vcpu->stopping = false;
-		if (ret > 0) {
+		/* An engine asked for it, and has its turn at the boundary. */
+		if (ret > 0 && !vcpu->engine) {
 			vm->vcpu->run->exit_reason = KVM_EXIT_INTR;
 			ret = -EINTR;
 		}
 	}
 	return ret;
+}
+
+static void vcpu_tsc(struct kvmft_vm *vm, u64 *value)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	if (vcpu->engine)
+		vcpu->engine->tsc(vcpu, value);
+}
+
+static void vcpu_msr(struct kvmft_vm *vm, u32 index, u64 *value)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	if (vcpu->engine)
+		vcpu->engine->msr(vcpu, index, value);
+}
+
+static void vcpu_read(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, void *data, u32 len)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	if (vcpu->engine)
+		vcpu->engine->read(vcpu, space, addr, data, len);
+}
+
+static void vcpu_write(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, const void *data,
+		       u32 len)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	if (vcpu->engine)
+		vcpu->engine->write(vcpu, space, addr, data, len);
+}
+
+static bool vcpu_input(struct kvmft_vm *vm, const struct kvmft_input *input)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+	const struct kvmft_engine_ops *engine = smp_load_acquire(&vcpu->engine);
+
+	return engine && engine->input(vcpu, input);
 }
 
 static void vcpu_lost(struct kvmft_vm *vm, enum kvmft_end why)
@@ -134,19 +206,26 @@ static void vcpu_lost(struct kvmft_vm *vm, enum kvmft_end why)
 
 static const struct kvmft_vm_ops vcpu_ops = {
 	.boundary = vcpu_boundary,
+	.halt = vcpu_halt,
 	.enter = vcpu_enter,
 	.exit = vcpu_exit,
 	.handled = vcpu_handled,
+	.tsc = vcpu_tsc,
+	.msr = vcpu_msr,
+	.read = vcpu_read,
+	.write = vcpu_write,
+	.input = vcpu_input,
 	.lost = vcpu_lost,
 };
 
 int kvmft_vcpu_protect(struct kvmft_vcpu *vcpu, u64 id, struct kvm *kvm,
-		       const struct kvmft_arch_events *events,
+		       const struct kvmft_arch_ops *arch, const struct kvmft_arch_events *events,
 		       void (*ended)(struct kvmft_vcpu *vcpu, enum kvmft_end why))
 {
 	int ret = -EOPNOTSUPP;
 
 	vcpu->id = id;
+	vcpu->arch = arch;
 	vcpu->events = events;
 	vcpu->ended = ended;
 	seqcount_init(&vcpu->seq);
@@ -191,16 +270,53 @@ void kvmft_vcpu_snapshot(struct kvmft_vcpu *vcpu, struct kvmft_vcpu_state *state
 int kvmft_vcpu_request_stop(struct kvmft_vcpu *vcpu, u64 distance)
 {
 	struct kvm_vcpu *kvm_vcpu = vcpu->vm.vcpu;
-	unsigned long flags;
+	int ret = 0;
 
 	/* Held by every ioctl of the vCPU, KVM_RUN among them. */
 	if (!mutex_trylock(&kvm_vcpu->mutex))
 		return -EBUSY;
+	if (vcpu->engine)
+		ret = -EBUSY;
+	else
+		kvmft_vcpu_set_overflow(vcpu, distance);
+	mutex_unlock(&kvm_vcpu->mutex);
+	return ret;
+}
+
+int kvmft_vcpu_set_engine(struct kvmft_vcpu *vcpu, const struct kvmft_engine_ops *engine,
+			  void *context)
+{
+	struct kvm_vcpu *kvm_vcpu = vcpu->vm.vcpu;
+	int ret = -EBUSY;
+
+	if (!mutex_trylock(&kvm_vcpu->mutex))
+		return ret;
+	if (!vcpu->engine)
+		ret = kvmft_machine_arm(&vcpu->vm);
+	if (!ret) {
+		vcpu->context = context;
+		vcpu->moved = true;
+		/* Inputs may arrive at once, on any thread. */
+		smp_store_release(&vcpu->engine, engine);
+		kvm_make_request(KVM_REQ_EVENT, kvm_vcpu);
+	}
+	mutex_unlock(&kvm_vcpu->mutex);
+	return ret;
+}
+
+u32 kvmft_vcpu_hash(const struct kvmft_vcpu *vcpu)
+{
+	return kvmft_machine_state(&vcpu->vm, vcpu->vm.vcpu->arch.regs[VCPU_REGS_RIP],
+				   vcpu->last.flags, &vcpu->state.pos, vcpu->sync_exits);
+}
+
+void kvmft_vcpu_set_overflow(struct kvmft_vcpu *vcpu, u64 distance)
+{
+	unsigned long flags;
+
 	local_irq_save(flags);
 	write_seqcount_begin(&vcpu->seq);
 	kvmft_stop_request(&vcpu->state.stop, vcpu->state.pos.cond, distance);
 	write_seqcount_end(&vcpu->seq);
 	local_irq_restore(flags);
-	mutex_unlock(&kvm_vcpu->mutex);
-	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A vCPU under protection: its position, and stops on the way.
+ * A vCPU under protection: its position, stops on the way, and the engine that records or
+ * replays it.
  *
  * The vCPU's thread is the only writer of the counts, with interrupts off; others read
  * them with kvmft_vcpu_snapshot().
@@ -29,10 +30,37 @@ struct kvmft_vcpu_state {
 	struct kvmft_stop stop;
 };
 
+struct kvmft_vcpu;
+
+/**
+ * struct kvmft_engine_ops - recording, or replaying
+ * @boundary: see &struct kvmft_vm_ops
+ * @halt: see there
+ * @enter: see there
+ * @tsc: see there
+ * @msr: see there
+ * @read: see there
+ * @write: see there
+ * @input: see there
+ */
+struct kvmft_engine_ops {
+	int (*boundary)(struct kvmft_vcpu *vcpu);
+	bool (*halt)(struct kvmft_vcpu *vcpu);
+	void (*enter)(struct kvmft_vcpu *vcpu, struct kvmft_run *run);
+	void (*tsc)(struct kvmft_vcpu *vcpu, u64 *value);
+	void (*msr)(struct kvmft_vcpu *vcpu, u32 index, u64 *value);
+	void (*read)(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr, void *data,
+		     u32 len);
+	void (*write)(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr,
+		      const void *data, u32 len);
+	bool (*input)(struct kvmft_vcpu *vcpu, const struct kvmft_input *input);
+};
+
 /**
  * struct kvmft_vcpu - a vCPU under protection
  * @vm: its VM
  * @id: the session's number
+ * @arch: its vendor
  * @events: what is counted
  * @ended: called at most once, when protection can not go on; may sleep
  * @counter: the counters
@@ -42,12 +70,19 @@ struct kvmft_vcpu_state {
  * @counted: the entry in progress is being counted
  * @stopping: a stop was reached; leave KVM_RUN
  * @failure: protection can not go on
+ * @engine: what it is protected for; NULL: counting only.  Set once, under vcpu->mutex,
+ *	before its first run
+ * @context: the engine's own
+ * @sync_exits: number of synchronous exits since @engine was set
+ * @last: the last exit
+ * @moved: the vCPU has been in the guest since the engine set this to false
  * @seq: protects @state
  * @state: see &struct kvmft_vcpu_state
  */
 struct kvmft_vcpu {
 	struct kvmft_vm vm;
 	u64 id;
+	const struct kvmft_arch_ops *arch;
 	const struct kvmft_arch_events *events;
 	void (*ended)(struct kvmft_vcpu *vcpu, enum kvmft_end why);
 
@@ -59,6 +94,11 @@ struct kvmft_vcpu {
 	bool counted;
 	bool stopping;
 	enum kvmft_end failure;
+	const struct kvmft_engine_ops *engine;
+	void *context;
+	u64 sync_exits;
+	struct kvmft_exit last;
+	bool moved;
 
 	seqcount_t seq;
 	struct kvmft_vcpu_state state;
@@ -69,8 +109,15 @@ struct kvmft_vcpu {
  * exactly one vCPU.  The caller holds a reference to @kvm during the call.
  */
 int kvmft_vcpu_protect(struct kvmft_vcpu *vcpu, u64 id, struct kvm *kvm,
-		       const struct kvmft_arch_events *events,
+		       const struct kvmft_arch_ops *arch, const struct kvmft_arch_events *events,
 		       void (*ended)(struct kvmft_vcpu *vcpu, enum kvmft_end why));
+
+/*
+ * Give it an engine.  -EBUSY: it has one, has run, or is inside KVM_RUN; -EOPNOTSUPP: see
+ * kvmft_machine_arm().  The VM must not go away during the call.
+ */
+int kvmft_vcpu_set_engine(struct kvmft_vcpu *vcpu, const struct kvmft_engine_ops *engine,
+			  void *context);
 
 /* Stop: the VM still exists.  Once. */
 void kvmft_vcpu_release(struct kvmft_vcpu *vcpu);
@@ -85,5 +132,13 @@ void kvmft_vcpu_snapshot(struct kvmft_vcpu *vcpu, struct kvmft_vcpu_state *state
  * -EBUSY: the vCPU is inside KVM_RUN.  The VM must not go away during the call.
  */
 int kvmft_vcpu_request_stop(struct kvmft_vcpu *vcpu, u64 distance);
+
+/* What follows is for engines, on the vCPU's thread. */
+
+/* Hash of its state, for the check of an entry. */
+u32 kvmft_vcpu_hash(const struct kvmft_vcpu *vcpu);
+
+/* Let the counter overflow @distance conditional branches from here; 0: not any more. */
+void kvmft_vcpu_set_overflow(struct kvmft_vcpu *vcpu, u64 distance);
 
 #endif /* _KVMFT_VCPU_H */

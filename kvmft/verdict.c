@@ -76,3 +76,8 @@ void kvmft_verdict_finish(struct kvmft_verdict_report *report)
 	if (report->verdict == KVMFT_VERDICT_UNTESTED)
 		report->verdict = KVMFT_VERDICT_EXACT;
 }
+
+u64 kvmft_verdict_margin(const struct kvmft_verdict_report *report)
+{
+	return max(4 * report->skid_max, (u64)KVMFT_MARGIN_MIN);
+}

@@ -55,4 +55,12 @@ void kvmft_verdict_stop(struct kvmft_verdict_report *report, u64 distance, u64 g
 /* All is measured. */
 void kvmft_verdict_finish(struct kvmft_verdict_report *report);
 
+/*
+ * How many conditional branches before a place a stop has to be requested so that it does not
+ * come behind it.  The largest of a few dozen samples of a skid with a long tail says little
+ * about the tail: four times that.
+ */
+#define KVMFT_MARGIN_MIN	64
+u64 kvmft_verdict_margin(const struct kvmft_verdict_report *report);
+
 #endif /* _KVMFT_VERDICT_H */

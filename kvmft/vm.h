@@ -15,36 +15,79 @@
 
 #include <uapi/linux/kvmft.h>
 
+#include "entry.h"
+
 struct kvmft_vm;
+
+/**
+ * struct kvmft_run - how to run the guest this once; filled in by &kvmft_vm_ops.enter
+ * @immediate_exit: deliver what is being injected, if anything, and leave again before
+ *	the guest executes an instruction
+ * @tsc_exits: RDTSC and RDTSCP leave the guest
+ * @breakpoint: leave when the instruction at the linear address @address is about to execute
+ * @resume: execute the instruction at @address first, if the guest is there
+ * @address: see @breakpoint
+ */
+struct kvmft_run {
+	bool immediate_exit;
+	bool tsc_exits;
+	bool breakpoint;
+	bool resume;
+	u64 address;
+};
 
 /**
  * struct kvmft_exit - how the vCPU left the guest
  * @nmi: a non-maskable interrupt of the host took it out
+ * @sync: the guest's own instruction did, and always does: such exits can be numbered
+ * @breakpoint: kvmft_run.breakpoint did
  * @rip: guest RIP
+ * @linear: its linear address
+ * @flags: guest RFLAGS
  * @code: the vendor's exit code
  */
 struct kvmft_exit {
 	bool nmi;
+	bool sync;
+	bool breakpoint;
 	u64 rip;
+	u64 linear;
+	u64 flags;
 	u64 code;
 };
 
 /**
  * struct kvmft_vm_ops - what the hooks call, on the vCPU's thread
- * @boundary: before an entry, out of guest mode; may sleep; KVM's SRCU is held
- * @enter: right before an entry, interrupts off; false: the guest must not execute
- *	an instruction, and @boundary has to be called before the next entry
+ * @boundary: before an entry, out of guest mode; may sleep; KVM's SRCU is held.  Not 0:
+ *	leave KVM_RUN, with -EINTR
+ * @halt: the vCPU halts: @boundary, for one that can not be entered; SRCU is not held.
+ *	True: go and see whether it is still halted; false: sleep first
+ * @enter: right before an entry, interrupts off
  * @exit: right after an exit, interrupts off
  * @handled: the exit has been handled with KVM's result @ret (1: back to the guest,
  *	0: to user space, < 0: error); returns the result to use; may sleep
- * @lost: the VM is being destroyed, or grows a second vCPU; may sleep.  The only
- *	one that may come on another thread than the vCPU's.
+ * @tsc: the guest reads its time-stamp counter, which is *@value; may change that
+ * @msr: the guest reads MSR @index, which is *@value; may change that
+ * @read: the guest reads @data from @space, see &enum kvmft_space; may change that
+ * @write: the guest writes @data to @space
+ * @input: an asynchronous input arrives, on any thread, interrupts possibly off.  True: it
+ *	will be applied at a boundary, or never; false: apply it now
+ * @lost: the VM is being destroyed, or does what ends protection; may sleep; any thread
+ *
+ * @tsc, @msr, @read and @write have no way to fail: the next @boundary does.
  */
 struct kvmft_vm_ops {
-	void (*boundary)(struct kvmft_vm *vm);
-	bool (*enter)(struct kvmft_vm *vm);
+	int (*boundary)(struct kvmft_vm *vm);
+	bool (*halt)(struct kvmft_vm *vm);
+	void (*enter)(struct kvmft_vm *vm, struct kvmft_run *run);
 	void (*exit)(struct kvmft_vm *vm, const struct kvmft_exit *exit);
 	int (*handled)(struct kvmft_vm *vm, int ret);
+	void (*tsc)(struct kvmft_vm *vm, u64 *value);
+	void (*msr)(struct kvmft_vm *vm, u32 index, u64 *value);
+	void (*read)(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, void *data, u32 len);
+	void (*write)(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, const void *data,
+		      u32 len);
+	bool (*input)(struct kvmft_vm *vm, const struct kvmft_input *input);
 	void (*lost)(struct kvmft_vm *vm, enum kvmft_end why);
 };
 
@@ -56,6 +99,10 @@ struct kvmft_vm_ops {
  * @ops: see &struct kvmft_vm_ops
  * @calls: one while the VM is linked, and one for each hooked call in progress
  * @idle: completed when @calls drops to zero
+ * @hidden_exit: exit code that KVM was not shown; the vCPU's thread
+ * @interrupted: KVM_RUN is to return -EINTR; the vCPU's thread
+ * @applying: thread that hands KVM an input that was captured before
+ * @deterministic: inputs are captured, and what no log could explain is hidden from the guest
  */
 struct kvmft_vm {
 	struct hlist_node node;
@@ -64,6 +111,10 @@ struct kvmft_vm {
 	const struct kvmft_vm_ops *ops;
 	refcount_t calls;
 	struct completion idle;
+	u64 hidden_exit;
+	bool interrupted;
+	struct task_struct *applying;
+	bool deterministic;
 };
 
 /* -EBUSY: @kvm is in the table already.  @vm->vcpu may still be NULL. */
@@ -79,5 +130,11 @@ void kvmft_vm_unlink(struct kvmft_vm *vm);
 bool kvmft_vm_protected(const struct kvm *kvm);
 struct kvmft_vm *kvmft_vm_get(const struct kvm *kvm);
 void kvmft_vm_put(struct kvmft_vm *vm);
+
+/*
+ * Hand @input to KVM's interrupt chips.  On the vCPU's thread, at a boundary or halted.  For the
+ * same inputs in the same places the chips come to the same state.
+ */
+void kvmft_vm_apply(struct kvmft_vm *vm, const struct kvmft_input *input);
 
 #endif /* _KVMFT_VM_H */

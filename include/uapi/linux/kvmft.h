@@ -315,10 +315,12 @@ struct kvmft_session_replay {
  *
  * KVMFT_SESSION_FINISH
  *	Takes no argument (EINVAL unless it is zero).  Ends the log of a session that records,
- *	where the vCPU is now, with a digest of registers and memory; the guest runs on unprotected.
- *	EBUSY: the vCPU is inside KVM_RUN.  EAGAIN: it is where replay could not stop; let it
- *	run and try again.  EOPNOTSUPP: the session does not record.  ESTALE: it has ended.
- *	An error of writing the log, such as ENOSPC.
+ *	with a digest of registers and memory, at the next place where replay can stop, for which
+ *	the vCPU has to be inside KVM_RUN; waits until the log is in its file.  The guest runs on
+ *	unprotected.
+ *	EINTR: a signal came; it may end later.  EOPNOTSUPP: the session does not record.
+ *	ESTALE: it has ended.  EIO: it ended for another reason.  An error of writing the log, such
+ *	as ENOSPC.
  *
  * Any other number is ENOTTY.  poll() on a session reports EPOLLHUP once it has
  * ended.
@@ -341,5 +343,8 @@ struct kvmft_session_replay {
  */
 #define KVMFT_STOP_MIN		2
 #define KVMFT_STOP_MAX		(1ULL << 46)
+
+/* Range of kvmft_session_record.align_us. */
+#define KVMFT_ALIGN_MAX		1000000
 
 #endif /* _UAPI_LINUX_KVMFT_H */

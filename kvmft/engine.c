@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/unaligned.h>
+
+#include "engine.h"
+#include "machine.h"
+
+void *kvmft_engine_alloc(size_t size, enum kvmft_mode mode, struct kvmft_vcpu *vcpu)
+{
+	struct kvmft_engine *engine;
+	u8 *ring;
+
+	engine = kvzalloc(size, GFP_KERNEL_ACCOUNT);
+	ring = kvmalloc(KVMFT_RING_SIZE, GFP_KERNEL_ACCOUNT);
+	if (!engine || !ring) {
+		kvfree(ring);
+		kvfree(engine);
+		return NULL;
+	}
+	engine->mode = mode;
+	engine->vcpu = vcpu;
+	kvmft_codec_init(&engine->codec);
+	kvmft_log_init(&engine->log, ring, KVMFT_RING_SIZE);
+	return engine;
+}
+
+void kvmft_engine_free(struct kvmft_engine *engine)
+{
+	kvfree(engine->log.buf);
+	kvfree(engine);
+}
+
+void kvmft_engine_cancel(struct kvmft_engine *engine)
+{
+	WRITE_ONCE(engine->cancelled, true);
+	kvmft_logfile_wake(&engine->file);
+}
+
+void kvmft_engine_end(struct kvmft_engine *engine, enum kvmft_end end, const char *fmt, ...)
+{
+	va_list args;
+
+	if (engine->end)
+		return;
+	va_start(args, fmt);
+	vsnprintf(engine->reason, sizeof(engine->reason), fmt, args);
+	va_end(args);
+	engine->end = end;
+	engine->vcpu->ended(engine->vcpu, end);
+}
+
+/* Collecting pages: the number alone first, then their list. */
+static int count_page(void *ctx, u64 addr, u64 hash)
+{
+	struct kvmft_pages *pages = ctx;
+
+	pages->nr++;
+	return 0;
+}
+
+static int note_page(void *ctx, u64 addr, u64 hash)
+{
+	struct kvmft_pages *pages = ctx;
+
+	if (pages->nr == pages->max)
+		return -EAGAIN;
+	pages->page[pages->nr++] = (struct kvmft_page) { .addr = addr, .hash = hash };
+	return 0;
+}
+
+int kvmft_pages_collect(struct kvmft_pages *pages, struct kvmft_vm *vm)
+{
+	int ret;
+
+	memset(pages, 0, sizeof(*pages));
+	ret = kvmft_machine_pages(vm, count_page, pages);
+	if (ret)
+		return ret;
+	/* The VMM's other threads may be writing; they should not. */
+	pages->max = pages->nr + 64;
+	pages->nr = 0;
+	pages->page = kvmalloc_array(pages->max, sizeof(*pages->page), GFP_KERNEL_ACCOUNT);
+	if (!pages->page)
+		return -ENOMEM;
+	ret = kvmft_machine_pages(vm, note_page, pages);
+	if (ret)
+		kvmft_pages_free(pages);
+	return ret;
+}
+
+void kvmft_pages_free(struct kvmft_pages *pages)
+{
+	kvfree(pages->page);
+	memset(pages, 0, sizeof(*pages));
+}
+
+bool kvmft_engine_is_power_off(enum kvmft_space space, u64 addr, const void *data, u32 len)
+{
+	/* SLP_EN of PM1a_CNT, at the address that SeaBIOS and OVMF give the block. */
+	return space == KVMFT_SPACE_PORT && addr == KVMFT_PORT_PM1A_CNT && len == 2 &&
+	       get_unaligned_le16(data) & KVMFT_PM1_SLP_EN;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What recording and replaying have in common: the log, and the place where a vCPU is held.
+ */
+#ifndef _KVMFT_ENGINE_H
+#define _KVMFT_ENGINE_H
+
+#include <linux/fs.h>
+
+#include "logfile.h"
+#include "vcpu.h"
+
+/* Memory of the ring; and what a boundary finds free of it before the guest runs on. */
+#define KVMFT_RING_SIZE		(1UL << 20)
+#define KVMFT_RING_RESERVE	(4 * KVMFT_ENTRY_SIZE_MAX)
+
+/**
+ * struct kvmft_progress - how far an engine is
+ * @seq: entries written, or consumed
+ * @bytes: of them
+ * @inputs: inputs applied
+ * @landings: boundaries with a position of their own
+ * @digests: digests written, or compared
+ */
+struct kvmft_progress {
+	u64 seq;
+	u64 bytes;
+	u64 inputs;
+	u64 landings;
+	u64 digests;
+};
+
+/**
+ * struct kvmft_engine - an engine
+ * @mode: recording or replaying
+ * @vcpu: whose
+ * @codec: of @log
+ * @log: the ring
+ * @file: the file at its other end
+ * @progress: written by the vCPU's thread alone, each value at once
+ * @cancelled: it has to let go of the vCPU's thread; set by kvmft_engine_cancel()
+ * @end: replay is over, the vCPU goes no further; @reason says why
+ * @reason: for people; valid once the session has ended
+ * @entry: of the vCPU's thread
+ * @bytes: encoded
+ */
+struct kvmft_engine {
+	enum kvmft_mode mode;
+	struct kvmft_vcpu *vcpu;
+	struct kvmft_codec codec;
+	struct kvmft_log log;
+	struct kvmft_logfile file;
+	struct kvmft_progress progress;
+	bool cancelled;
+	enum kvmft_end end;
+	char reason[256];
+	struct kvmft_entry entry;
+	u8 bytes[KVMFT_ENTRY_SIZE_MAX];
+};
+
+/* Memory and ring of an engine that is the first member of a structure of @size bytes. */
+void *kvmft_engine_alloc(size_t size, enum kvmft_mode mode, struct kvmft_vcpu *vcpu);
+void kvmft_engine_free(struct kvmft_engine *engine);
+
+/* Say why, for the session's reason and the kernel log, and end the session. */
+__printf(3, 4) void kvmft_engine_end(struct kvmft_engine *engine, enum kvmft_end end,
+				     const char *fmt, ...);
+
+/**
+ * struct kvmft_page - a page of guest memory that is not zero
+ * @addr: guest physical address
+ * @hash: of its contents
+ */
+struct kvmft_page {
+	u64 addr;
+	u64 hash;
+};
+
+/**
+ * struct kvmft_pages - such pages, in the order of addresses
+ * @page: the list
+ * @nr: their number
+ * @max: room for so many
+ */
+struct kvmft_pages {
+	struct kvmft_page *page;
+	size_t nr;
+	size_t max;
+};
+
+/* On the vCPU's thread, KVM's SRCU held.  Errors of kvmft_machine_pages(), -ENOMEM. */
+int kvmft_pages_collect(struct kvmft_pages *pages, struct kvmft_vm *vm);
+void kvmft_pages_free(struct kvmft_pages *pages);
+
+/*
+ * The guest switches its machine off by this write: the log ends behind it.  ACPI 6.5, 4.8.3.2:
+ * PM1 control registers; QEMU's q35 and pc have their block at 0x600 once the firmware has run.
+ */
+#define KVMFT_PORT_PM1A_CNT	0x604
+#define KVMFT_PM1_SLP_EN	BIT(13)
+bool kvmft_engine_is_power_off(enum kvmft_space space, u64 addr, const void *data, u32 len);
+
+/* kvmft_session_record: write a log of @vcpu to @file. */
+struct kvmft_engine *kvmft_record_start(struct kvmft_vcpu *vcpu, struct file *file, u32 align_us);
+/*
+ * kvmft_session_replay: run @vcpu by the log in @file.  Overflow interrupts come up to @margin
+ * conditional branches late.
+ */
+struct kvmft_engine *kvmft_replay_start(struct kvmft_vcpu *vcpu, struct file *file, u64 margin);
+
+/*
+ * Wake the vCPU's thread where it waits for the log: it will not wait again.  The VM may go
+ * once this has returned.  Any thread, may sleep.
+ */
+void kvmft_record_cancel(struct kvmft_engine *engine);
+void kvmft_engine_cancel(struct kvmft_engine *engine);
+
+/*
+ * No hooked call uses it any more.  A recording's log ends here, with @why as reason, and is
+ * written out.  Returns the log's error.
+ */
+int kvmft_record_close(struct kvmft_engine *engine, enum kvmft_end why);
+int kvmft_replay_close(struct kvmft_engine *engine);
+
+/* KVMFT_SESSION_FINISH: end the log at the next boundary.  Does not wait. */
+void kvmft_record_finish(struct kvmft_engine *engine);
+
+#endif /* _KVMFT_ENGINE_H */

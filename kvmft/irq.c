@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The inputs of KVM's interrupt chips: captured where they enter, applied at a boundary.
+ *
+ * The chips themselves (PIC, IOAPIC, LAPIC) are deterministic: what the guest does to them, and
+ * what they do to each other, is not captured.
+ */
+#include <linux/kvm_host.h>
+
+#include "arch.h"
+#include "vm.h"
+
+/* Every interrupt line: the VMM's KVM_IRQ_LINE, the PIT, irqfds that can not be handled below. */
+KVMFT_HOOK(kvm_set_irq, "kvm", KVMFT_HOOK_VM);
+/* Irqfds, with interrupts off: sent to kvm_set_irq() by way of their work item. */
+KVMFT_HOOK(kvm_arch_set_irq_inatomic, "kvm", KVMFT_HOOK_VM_SECOND);
+/* KVM_SIGNAL_MSI. */
+KVMFT_HOOK(kvm_send_userspace_msi, "kvm", KVMFT_HOOK_VM);
+/* Runs on the vCPU's thread after its LAPIC's timer has expired. */
+KVMFT_HOOK(kvm_inject_pending_timer_irqs, "kvm", KVMFT_HOOK_VCPU);
+
+static bool captured(struct kvmft_vm *vm, const struct kvmft_input *input)
+{
+	return vm->applying != current && vm->ops->input(vm, input);
+}
+
+static int replace_kvm_set_irq(struct kvm *kvm, int source, u32 gsi, int level,
+			       bool line_status)
+{
+	const struct kvmft_input input = {
+		.type = KVMFT_INPUT_LINE,
+		.source = source,
+		.gsi = gsi,
+		.level = !!level,
+	};
+	struct kvmft_vm *vm = kvmft_vm_get(kvm);
+	bool taken = false;
+
+	if (vm) {
+		taken = captured(vm, &input);
+		kvmft_vm_put(vm);
+	}
+	/* 1: it reached one CPU. */
+	return taken ? 1 : kvmft_original(kvm_set_irq)(kvm, source, gsi, level, line_status);
+}
+
+static int replace_kvm_arch_set_irq_inatomic(struct kvm_kernel_irq_routing_entry *entry,
+					     struct kvm *kvm, int source, int level,
+					     bool line_status)
+{
+	struct kvmft_vm *vm = kvmft_vm_get(kvm);
+	bool later = false;
+
+	if (vm) {
+		later = READ_ONCE(vm->deterministic);
+		kvmft_vm_put(vm);
+	}
+	if (later)
+		return -EWOULDBLOCK;
+	return kvmft_original(kvm_arch_set_irq_inatomic)(entry, kvm, source, level, line_status);
+}
+
+static int replace_kvm_send_userspace_msi(struct kvm *kvm, struct kvm_msi *msi)
+{
+	const struct kvmft_input input = {
+		.type = KVMFT_INPUT_MSI,
+		.addr = (u64)msi->address_hi << 32 | msi->address_lo,
+		.data = msi->data,
+	};
+	struct kvmft_vm *vm = kvmft_vm_get(kvm);
+	bool taken = false;
+
+	if (vm) {
+		taken = captured(vm, &input);
+		kvmft_vm_put(vm);
+	}
+	return taken ? 1 : kvmft_original(kvm_send_userspace_msi)(kvm, msi);
+}
+
+static atomic_t *lapic_timer_pending(struct kvm_vcpu *vcpu)
+{
+	return (atomic_t *)((char *)vcpu->arch.apic +
+			    KVMFT_OFFSET_kvm_lapic__lapic_timer__pending);
+}
+
+static void replace_kvm_inject_pending_timer_irqs(struct kvm_vcpu *vcpu)
+{
+	static const struct kvmft_input input = { .type = KVMFT_INPUT_TIMER };
+	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
+	bool taken = false;
+
+	if (vm) {
+		/* However often it expired, KVM delivers one interrupt. */
+		if (atomic_read(lapic_timer_pending(vcpu)) > 0)
+			taken = captured(vm, &input);
+		if (taken)
+			atomic_set(lapic_timer_pending(vcpu), 0);
+		kvmft_vm_put(vm);
+	}
+	if (!taken)
+		kvmft_original(kvm_inject_pending_timer_irqs)(vcpu);
+}
+
+void kvmft_vm_apply(struct kvmft_vm *vm, const struct kvmft_input *input)
+{
+	struct kvm_msi msi;
+
+	WRITE_ONCE(vm->applying, current);
+	switch (input->type) {
+	case KVMFT_INPUT_TIMER:
+		/* The whole of KVM's state change: interrupt, deadline, expiration. */
+		atomic_set(lapic_timer_pending(vm->vcpu), 1);
+		kvmft_original(kvm_inject_pending_timer_irqs)(vm->vcpu);
+		break;
+	case KVMFT_INPUT_LINE:
+		kvmft_original(kvm_set_irq)(vm->kvm, input->source, input->gsi, input->level,
+					    false);
+		break;
+	case KVMFT_INPUT_MSI:
+		msi = (struct kvm_msi) {
+			.address_lo = lower_32_bits(input->addr),
+			.address_hi = upper_32_bits(input->addr),
+			.data = input->data,
+		};
+		kvmft_original(kvm_send_userspace_msi)(vm->kvm, &msi);
+		break;
+	}
+	WRITE_ONCE(vm->applying, NULL);
+}
+
+struct kvmft_hook *const kvmft_irq_hooks[] = {
+	&hook_kvm_inject_pending_timer_irqs,
+	&hook_kvm_set_irq,
+	&hook_kvm_arch_set_irq_inatomic,
+	&hook_kvm_send_userspace_msi,
+	NULL
+};

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <asm/apicdef.h>
+#include <asm/fpu/api.h>
+#include <asm/fpu/types.h>
+#include <linux/highmem.h>
+#include <linux/kvm_host.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/xxhash.h>
+
+#include "machine.h"
+
+KVMFT_CALLEE(kvm_pmu_refresh, "kvm");
+
+struct kvmft_hook *const kvmft_vm_callees[] = {
+	&callee_kvm_pmu_refresh,
+	NULL
+};
+
+/* What the VMM or the guest uses already and no log explains; NULL: nothing. */
+static const char *refusal(struct kvm *kvm, struct kvm_vcpu *vcpu)
+{
+	if (kvm->arch.irqchip_mode != KVM_IRQCHIP_KERNEL)
+		return "the interrupt chips are not in the kernel: QEMU needs -machine kernel-irqchip=on";
+	if (!list_empty(&kvm->ioeventfds))
+		return "an ioeventfd is in use: a device (virtio, vhost) would write to memory unseen; remove it";
+	if (vcpu->arch.apic_base & X2APIC_ENABLE)
+		return "the guest uses the x2APIC";
+	if (vcpu->arch.pv_time.active || vcpu->arch.st.msr_val || vcpu->arch.apf.msr_en_val ||
+	    vcpu->arch.pv_eoi.msr_val)
+		return "the guest uses a paravirtual clock or feature of KVM";
+	if (vcpu->arch.hyperv_enabled)
+		return "the guest has Hyper-V enlightenments: QEMU needs -cpu without hv-*";
+	if (vcpu->guest_debug)
+		return "the VMM is debugging the guest (gdbstub)";
+	return NULL;
+}
+
+int kvmft_machine_arm(struct kvmft_vm *vm)
+{
+	struct kvm_vcpu *vcpu = vm->vcpu;
+	struct kvm *kvm = vm->kvm;
+	const char *reason;
+
+	/* KVM's own test, kvm_vcpu_has_run() in arch/x86/kvm/x86.h. */
+	if (vcpu->arch.last_vmentry_cpu != -1)
+		return -EBUSY;
+	reason = refusal(kvm, vcpu);
+	if (reason) {
+		pr_warn("this VM can not be recorded or replayed: %s\n", reason);
+		return -EOPNOTSUPP;
+	}
+
+	kvm_set_or_clear_apicv_inhibit(kvm, APICV_INHIBIT_REASON_DISABLED, true);
+	vcpu->arch.pv_cpuid.enforce = true;
+	vcpu->arch.pv_cpuid.features = 0;
+	kvm->arch.enable_pmu = false;
+	kvmft_call(kvm_pmu_refresh)(vcpu);
+	WRITE_ONCE(vm->deterministic, true);
+	return 0;
+}
+
+void kvmft_machine_kill(struct kvmft_vm *vm)
+{
+	kvm_vm_dead(vm->kvm);
+}
+
+static u64 cpuid_hash(const struct kvm_vcpu *vcpu)
+{
+	struct xxh64_state state;
+	int i;
+
+	xxh64_reset(&state, 0);
+	for (i = 0; i < vcpu->arch.cpuid_nent; i++)
+		xxh64_update(&state, &vcpu->arch.cpuid_entries[i],
+			     offsetof(struct kvm_cpuid_entry2, padding));
+	return xxh64_digest(&state);
+}
+
+static struct kvm_memory_slot *slot_of(struct rb_node *node, const struct kvm_memslots *slots)
+{
+	return container_of(node, struct kvm_memory_slot, gfn_node[slots->node_idx]);
+}
+
+/* KVM's own slots (APIC access page, ...) have no contents of the guest's. */
+static bool is_guest_memory(const struct kvm_memory_slot *slot)
+{
+	return slot->id < KVM_USER_MEM_SLOTS && !(slot->flags & KVM_MEMSLOT_INVALID);
+}
+
+void kvmft_machine_describe(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch,
+			    struct kvmft_start *start)
+{
+	struct kvm_memslots *slots = kvm_memslots(vm->kvm);
+	struct rb_node *node;
+	u64 nr = 0;
+
+	memset(start, 0, sizeof(*start));
+	start->cpu = cpu_to_le32(cpuid_eax(1));
+	start->vendor = cpu_to_le32(boot_cpu_data.x86_vendor);
+	start->tsc_khz = cpu_to_le32(vm->vcpu->arch.virtual_tsc_khz);
+	start->cpuid = cpu_to_le64(cpuid_hash(vm->vcpu));
+	for (node = rb_first(&slots->gfn_tree); node; node = rb_next(node)) {
+		struct kvm_memory_slot *slot = slot_of(node, slots);
+
+		if (!is_guest_memory(slot))
+			continue;
+		if (nr < KVMFT_SLOTS_MAX)
+			start->slots[nr] = (struct kvmft_slot) {
+				.addr = cpu_to_le64(gfn_to_gpa(slot->base_gfn)),
+				.size = cpu_to_le64(gfn_to_gpa(slot->npages)),
+				.flags = cpu_to_le64(slot->flags),
+			};
+		nr++;
+	}
+	start->nr_slots = cpu_to_le64(nr);
+	kvmft_machine_regs(vm, arch, &start->regs);
+}
+
+/*
+ * XSAVE's canonical form: components in their initial state are written out, so that it does
+ * not matter which of them the processor thinks are in use.
+ */
+static u64 fpu_hash(struct kvm_vcpu *vcpu)
+{
+	struct kvm_xsave *xsave;
+	u64 hash;
+
+	xsave = kzalloc(sizeof(*xsave), GFP_KERNEL);
+	if (!xsave)
+		return 0;
+	/* Write what the processor holds of the guest's state to memory. */
+	kernel_fpu_begin();
+	kernel_fpu_end();
+	fpu_copy_guest_fpstate_to_uabi(&vcpu->arch.guest_fpu, xsave, sizeof(*xsave),
+				       vcpu->arch.guest_fpu.fpstate->user_xfeatures,
+				       vcpu->arch.pkru);
+	/* The header's first word says which are in use. */
+	memset((u8 *)xsave + sizeof(struct fxregs_state), 0, sizeof(u64));
+	hash = xxh64(xsave, sizeof(*xsave), 0);
+	kfree(xsave);
+	return hash;
+}
+
+static u64 apic_hash(const struct kvm_vcpu *vcpu)
+{
+	const char *regs = *(char **)((char *)vcpu->arch.apic + KVMFT_OFFSET_kvm_lapic__regs);
+	struct xxh64_state state;
+
+	xxh64_reset(&state, 0);
+	xxh64_update(&state, regs, APIC_TMCCT);
+	xxh64_update(&state, regs + APIC_TDCR, 0x400 - APIC_TDCR);
+	return xxh64_digest(&state);
+}
+
+void kvmft_machine_regs(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch,
+			struct kvmft_regs *regs)
+{
+	struct kvm_vcpu *vcpu = vm->vcpu;
+	int i;
+
+	memset(regs, 0, sizeof(*regs));
+	for (i = 0; i < ARRAY_SIZE(regs->gpr); i++)
+		regs->gpr[i] = cpu_to_le64(vcpu->arch.regs[i]);
+	regs->rip = cpu_to_le64(vcpu->arch.regs[VCPU_REGS_RIP]);
+	for (i = 0; i < KVM_NR_DB_REGS; i++)
+		regs->dr[i] = cpu_to_le64(vcpu->arch.db[i]);
+	regs->dr[4] = cpu_to_le64(vcpu->arch.dr6);
+	regs->dr[5] = cpu_to_le64(vcpu->arch.dr7);
+	regs->msr[8] = cpu_to_le64(vcpu->arch.pat);
+	regs->msr[9] = cpu_to_le64(vcpu->arch.apic_base);
+	regs->msr[11] = cpu_to_le64(vcpu->arch.xcr0);
+	regs->apic = cpu_to_le64(apic_hash(vcpu));
+	regs->fpu = cpu_to_le64(fpu_hash(vcpu));
+	regs->activity = cpu_to_le64(vcpu->arch.mp_state);
+	arch->regs(vcpu, regs);
+}
+
+u32 kvmft_machine_state(const struct kvmft_vm *vm, u64 rip, u64 flags,
+			const struct kvmft_position *pos, u64 exits)
+{
+	const u64 more[] = {
+		rip, flags & ~(u64)X86_EFLAGS_RF, pos->cond, pos->taken, exits,
+	};
+	u64 hash;
+
+	BUILD_BUG_ON(VCPU_REGS_R15 != 15);
+	hash = xxh64(vm->vcpu->arch.regs, 16 * sizeof(u64), 0);
+	hash = xxh64(more, sizeof(more), hash);
+	return hash ^ hash >> 32;
+}
+
+/* A string instruction with a repeat prefix: it can be interrupted in its middle. */
+static bool is_repeated(struct kvm_vcpu *vcpu, u64 linear)
+{
+	u8 code[15];	/* no instruction is longer */
+	bool rep = false;
+	gpa_t addr;
+	int i, len;
+
+	len = min_t(u64, sizeof(code), PAGE_SIZE - offset_in_page(linear));
+	addr = kvm_mmu_gva_to_gpa_read(vcpu, linear, NULL);
+	if (addr == INVALID_GPA || kvm_vcpu_read_guest(vcpu, addr, code, len))
+		return true;
+	for (i = 0; i < len; i++) {
+		switch (code[i]) {
+		case 0xf2:
+		case 0xf3:
+			rep = true;
+			break;
+		case 0x26:
+		case 0x2e:
+		case 0x36:
+		case 0x3e:
+		case 0x64 ... 0x67:
+		case 0x40 ... 0x4f:	/* REX; no prefix, and no matter, outside 64-bit mode */
+			break;
+		case 0x6c ... 0x6f:
+		case 0xa4 ... 0xa7:
+		case 0xaa ... 0xaf:
+			return rep;
+		default:
+			return false;
+		}
+	}
+	/* Prefixes up to the end of the page: the rest is not worth a second look. */
+	return true;
+}
+
+bool kvmft_machine_stable(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch)
+{
+	return arch->stable(vm->vcpu) &&
+	       !is_repeated(vm->vcpu, arch->linear_rip(vm->vcpu));
+}
+
+bool kvmft_machine_delivering(const struct kvmft_vm *vm)
+{
+	const struct kvm_vcpu_arch *arch = &vm->vcpu->arch;
+
+	return arch->exception.pending || arch->exception.injected || arch->nmi_injected ||
+	       arch->interrupt.injected;
+}
+
+bool kvmft_machine_halted(const struct kvmft_vm *vm)
+{
+	return vm->vcpu->arch.mp_state != KVM_MP_STATE_RUNNABLE;
+}
+
+/* Hash one page; 0: it is zero. */
+static int hash_page(struct kvm_memory_slot *slot, gfn_t gfn, void *bounce, u64 *hash)
+{
+	unsigned long addr = __gfn_to_hva_memslot(slot, gfn);
+	const void *bytes = bounce;
+	struct page *page = NULL;
+
+	/* Without a fault, if it is there: most of a young guest's memory is not. */
+	if (get_user_pages_fast_only(addr, 1, 0, &page) == 1)
+		bytes = kmap_local_page(page);
+	else if (copy_from_user(bounce, (void __user *)addr, PAGE_SIZE))
+		return -EFAULT;
+	*hash = memchr_inv(bytes, 0, PAGE_SIZE) ? xxh64(bytes, PAGE_SIZE, 0) ?: 1 : 0;
+	if (page) {
+		kunmap_local(bytes);
+		put_page(page);
+	}
+	return 0;
+}
+
+int kvmft_machine_pages(struct kvmft_vm *vm, int (*fn)(void *ctx, u64 addr, u64 hash), void *ctx)
+{
+	struct kvm_memslots *slots = kvm_memslots(vm->kvm);
+	struct rb_node *node;
+	void *bounce;
+	int ret = 0;
+	u64 hash;
+	gfn_t i;
+
+	bounce = (void *)__get_free_page(GFP_KERNEL);
+	if (!bounce)
+		return -ENOMEM;
+	for (node = rb_first(&slots->gfn_tree); node && !ret; node = rb_next(node)) {
+		struct kvm_memory_slot *slot = slot_of(node, slots);
+
+		if (!is_guest_memory(slot))
+			continue;
+		for (i = 0; i < slot->npages && !ret; i++) {
+			if (fatal_signal_pending(current)) {
+				ret = -EINTR;
+				break;
+			}
+			cond_resched();
+			ret = hash_page(slot, slot->base_gfn + i, bounce, &hash);
+			if (!ret && hash)
+				ret = fn(ctx, gfn_to_gpa(slot->base_gfn + i), hash);
+		}
+	}
+	free_page((unsigned long)bounce);
+	return ret;
+}
+
+static int digest_page(void *ctx, u64 addr, u64 hash)
+{
+	const u64 both[] = { addr, hash };
+	u64 *digest = ctx;
+
+	*digest = xxh64(both, sizeof(both), *digest);
+	return 0;
+}
+
+int kvmft_machine_memory(struct kvmft_vm *vm, u64 *digest)
+{
+	int ret;
+
+	*digest = 0;
+	ret = kvmft_machine_pages(vm, digest_page, digest);
+	if (!*digest)
+		*digest = 1;
+	return ret;
+}
+
+void kvmft_machine_sleep(struct kvmft_vm *vm)
+{
+	kvm_vcpu_srcu_read_unlock(vm->vcpu);
+}
+
+void kvmft_machine_wake(struct kvmft_vm *vm)
+{
+	kvm_vcpu_srcu_read_lock(vm->vcpu);
+}

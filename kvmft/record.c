@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Recording.  Values that the guest reads become entries where it reads them.  Asynchronous
+ * inputs are queued by whoever brings them, and become one entry, and are applied, at a
+ * boundary on the vCPU's thread:
+ *
+ *   - after a synchronous exit, whose number tells the place.  An input waits up to
+ *     align_ns for one;
+ *   - else where the guest stands, if it could be stopped there again.  If not, it is sent
+ *     on: out of the delivery of an event, or a few branches further.
+ *
+ * One batch a boundary: KVM may have moved an interrupt from IRR to ISR since, and a
+ * second batch would not be what the union of both is.
+ *
+ * Locking: record->lock, a raw spinlock, innermost, protects the queue; inputs come with
+ * interrupts off and under KVM's locks.  All else belongs to the vCPU's thread.
+ */
+#include <linux/hrtimer.h>
+#include <linux/ktime.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+
+#include "engine.h"
+#include "machine.h"
+#include "trace.h"
+
+#define QUEUE_SIZE	256
+
+/* Register digests are this many entries apart. */
+#define DIGEST_INTERVAL	1024
+
+/**
+ * enum nudge - how the vCPU gets to a place where its inputs can be applied
+ * @NUDGE_NONE: they can, or may wait
+ * @NUDGE_DELIVER: let the event in progress be delivered, and leave
+ * @NUDGE_BRANCH: leave a few branches further
+ */
+enum nudge {
+	NUDGE_NONE,
+	NUDGE_DELIVER,
+	NUDGE_BRANCH,
+};
+
+/**
+ * struct kvmft_record - a recording
+ * @engine: what it has in common with replay
+ * @align_ns: how long an input waits for a synchronous exit
+ * @lock: protects @queue, @nr, @since, @lost and @over
+ * @queue: inputs not yet applied
+ * @nr: their number
+ * @since: when the first of them came
+ * @lost: an input found the queue full
+ * @over: @timer is not to be started any more
+ * @timer: @align_ns have passed since @since
+ * @overdue: so says @timer
+ * @finish: end the log at the next boundary
+ * @nudge: see &enum nudge
+ * @started: the log has its beginning
+ * @pages: what is left to log of the memory at the start
+ * @next_page: first of those
+ * @digest_seq: number of the last digest's entry
+ * @seq: next entry's number when the guest was entered
+ */
+struct kvmft_record {
+	struct kvmft_engine engine;
+	u64 align_ns;
+	raw_spinlock_t lock; /* see the top of the file */
+	struct kvmft_input queue[QUEUE_SIZE];
+	unsigned int nr;
+	u64 since;
+	bool lost;
+	bool over;
+	struct hrtimer timer;
+	bool overdue;
+	bool finish;
+	enum nudge nudge;
+	bool started;
+	struct kvmft_pages pages;
+	size_t next_page;
+	u64 digest_seq;
+	u64 seq;
+};
+
+static struct kvmft_record *of_engine(struct kvmft_engine *engine)
+{
+	return container_of(engine, struct kvmft_record, engine);
+}
+
+/* Write engine->entry.  There is space: the boundary has seen to that. */
+static void put(struct kvmft_record *record, u32 state)
+{
+	struct kvmft_engine *engine = &record->engine;
+	int len;
+
+	if (engine->end)
+		return;
+	len = kvmft_entry_encode(&engine->codec, &engine->entry, state, engine->bytes);
+	if (len < 0) {
+		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED,
+				 "entry %llu of type %u can not be expressed (%d)",
+				 engine->codec.seq, engine->entry.type, len);
+		return;
+	}
+	if (!kvmft_log_write(&engine->log, engine->bytes, len)) {
+		kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "one exit filled the log's ring");
+		return;
+	}
+	WRITE_ONCE(engine->progress.seq, engine->progress.seq + 1);
+	WRITE_ONCE(engine->progress.bytes, engine->progress.bytes + len);
+	trace_kvmft_entry(engine->vcpu, &engine->entry, engine->progress.seq);
+	if (kvmft_log_used(&engine->log) >= KVMFT_BLOCK_MAX / 2)
+		kvmft_logfile_wake(&engine->file);
+}
+
+static struct kvmft_entry *new_entry(struct kvmft_record *record, enum kvmft_entry_type type)
+{
+	struct kvmft_entry *entry = &record->engine.entry;
+
+	memset(entry, 0, offsetof(struct kvmft_entry, inputs));
+	entry->type = type;
+	return entry;
+}
+
+static void put_checked(struct kvmft_record *record)
+{
+	put(record, kvmft_vcpu_hash(record->engine.vcpu));
+}
+
+static void put_digest(struct kvmft_record *record, bool memory)
+{
+	struct kvmft_engine *engine = &record->engine;
+	struct kvmft_vcpu *vcpu = engine->vcpu;
+	struct kvmft_entry *entry;
+	struct kvmft_regs regs;
+	u64 digest = 0;
+
+	if (memory && kvmft_machine_memory(&vcpu->vm, &digest))
+		digest = 0;
+	kvmft_machine_regs(&vcpu->vm, vcpu->arch, &regs);
+	entry = new_entry(record, KVMFT_ENTRY_DIGEST);
+	entry->value = kvmft_regs_hash(&regs);
+	entry->memory = digest;
+	put_checked(record);
+	record->digest_seq = engine->codec.seq;
+	WRITE_ONCE(engine->progress.digests, engine->progress.digests + 1);
+}
+
+static void put_end(struct kvmft_record *record, enum kvmft_end why)
+{
+	new_entry(record, KVMFT_ENTRY_END)->value = why;
+	put(record, 0);
+}
+
+/* KVM's SRCU is held; it is let go of while waiting.  -EINTR: a signal came. */
+static int wait_for_space(struct kvmft_record *record)
+{
+	struct kvmft_engine *engine = &record->engine;
+	struct kvmft_vm *vm = &engine->vcpu->vm;
+	int ret;
+
+	if (likely(kvmft_log_space(&engine->log) >= KVMFT_RING_RESERVE))
+		return 0;
+	kvmft_machine_sleep(vm);
+	kvmft_logfile_wake(&engine->file);
+	ret = wait_event_interruptible(engine->file.wait,
+				       kvmft_log_space(&engine->log) >= KVMFT_RING_RESERVE ||
+				       kvmft_logfile_error(&engine->file) ||
+				       READ_ONCE(engine->cancelled));
+	kvmft_machine_wake(vm);
+	return ret || READ_ONCE(engine->cancelled) ? -EINTR : 0;
+}
+
+/* The machine as it is before the guest's first instruction. */
+static int begin(struct kvmft_record *record)
+{
+	struct kvmft_engine *engine = &record->engine;
+	struct kvmft_vcpu *vcpu = engine->vcpu;
+	struct kvmft_entry *entry;
+	struct kvmft_start *start;
+	int ret;
+
+	if (!record->pages.page) {
+		ret = kvmft_pages_collect(&record->pages, &vcpu->vm);
+		if (ret)
+			return ret;
+		start = kmalloc(sizeof(*start), GFP_KERNEL);
+		if (!start) {
+			kvmft_pages_free(&record->pages);
+			return -ENOMEM;
+		}
+		kvmft_machine_describe(&vcpu->vm, vcpu->arch, start);
+		entry = new_entry(record, KVMFT_ENTRY_START);
+		entry->data = (u8 *)start;
+		entry->len = sizeof(*start);
+		put(record, 0);
+		kfree(start);
+	}
+	for (; record->next_page < record->pages.nr; record->next_page++) {
+		const struct kvmft_page *page = &record->pages.page[record->next_page];
+
+		ret = wait_for_space(record);
+		if (ret)
+			return ret;
+		entry = new_entry(record, KVMFT_ENTRY_PAGE);
+		entry->addr = page->addr;
+		entry->value = page->hash;
+		put(record, 0);
+	}
+	kvmft_pages_free(&record->pages);
+	record->started = true;
+	return 0;
+}
+
+/* Move up to a batch of inputs from the queue into @entry. */
+static void take_inputs(struct kvmft_record *record, struct kvmft_entry *entry)
+{
+	unsigned long flags;
+	unsigned int nr;
+
+	raw_spin_lock_irqsave(&record->lock, flags);
+	nr = min_t(unsigned int, record->nr, KVMFT_BATCH_MAX);
+	memcpy(entry->inputs, record->queue, nr * sizeof(*entry->inputs));
+	record->nr -= nr;
+	memmove(record->queue, record->queue + nr, record->nr * sizeof(*record->queue));
+	entry->more = record->nr;
+	raw_spin_unlock_irqrestore(&record->lock, flags);
+	entry->nr_inputs = nr;
+}
+
+/* Log and apply what is queued, here. */
+static void apply(struct kvmft_record *record, enum kvmft_at at)
+{
+	struct kvmft_engine *engine = &record->engine;
+	struct kvmft_vcpu *vcpu = engine->vcpu;
+	struct kvmft_entry *entry;
+	int i;
+
+	hrtimer_cancel(&record->timer);
+	WRITE_ONCE(record->overdue, false);
+	do {
+		entry = new_entry(record, KVMFT_ENTRY_BOUNDARY);
+		entry->at = at;
+		entry->exits = vcpu->sync_exits;
+		entry->pos = vcpu->state.pos;
+		entry->rip = vcpu->arch->linear_rip(vcpu->vm.vcpu);
+		take_inputs(record, entry);
+		put_checked(record);
+		if (engine->end)
+			return;
+		for (i = 0; i < entry->nr_inputs; i++)
+			kvmft_vm_apply(&vcpu->vm, &entry->inputs[i]);
+		WRITE_ONCE(engine->progress.inputs, engine->progress.inputs + i);
+	} while (entry->more);
+	if (at == KVMFT_AT_POSITION)
+		WRITE_ONCE(engine->progress.landings, engine->progress.landings + 1);
+	vcpu->moved = false;
+
+	if (READ_ONCE(record->finish)) {
+		put_digest(record, true);
+		put_end(record, KVMFT_END_FINISHED);
+		kvmft_engine_end(engine, KVMFT_END_FINISHED, "finished on request");
+	}
+}
+
+static bool is_pending(const struct kvmft_record *record)
+{
+	return READ_ONCE(record->nr) || READ_ONCE(record->finish);
+}
+
+/* What ends a recording.  True: it has ended. */
+static bool has_ended(struct kvmft_record *record)
+{
+	struct kvmft_engine *engine = &record->engine;
+
+	if (engine->end)
+		return true;
+	if (unlikely(kvmft_logfile_error(&engine->file)))
+		kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "%s", engine->file.reason);
+	else if (unlikely(READ_ONCE(record->lost)))
+		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED,
+				 "more than %d interrupts came between two boundaries", QUEUE_SIZE);
+	return engine->end;
+}
+
+static int record_boundary(struct kvmft_vcpu *vcpu)
+{
+	struct kvmft_record *record = of_engine(vcpu->context);
+	struct kvm_vcpu *kvm_vcpu = vcpu->vm.vcpu;
+	int ret;
+
+	record->nudge = NUDGE_NONE;
+	if (kvmft_machine_halted(&vcpu->vm) || has_ended(record))
+		return 0;
+	ret = wait_for_space(record);
+	if (!ret && has_ended(record))
+		return 0;
+	if (!ret && !record->started)
+		ret = begin(record);
+	if (ret) {
+		if (ret != -EINTR)
+			kvmft_engine_end(&record->engine, KVMFT_END_LOG_ERROR,
+					 "guest memory can not be read (%d)", ret);
+		return -EINTR;
+	}
+	if (vcpu->last.sync && vcpu->moved && record->engine.codec.seq > record->seq &&
+	    record->engine.codec.seq - record->digest_seq >= DIGEST_INTERVAL)
+		put_digest(record, false);
+
+	if (!is_pending(record))
+		return 0;
+	if (!vcpu->moved || kvmft_machine_delivering(&vcpu->vm)) {
+		record->nudge = NUDGE_DELIVER;
+		return 0;
+	}
+	if (vcpu->last.sync) {
+		apply(record, KVMFT_AT_EXIT);
+	} else if (!READ_ONCE(record->overdue) && !READ_ONCE(record->finish) &&
+		   ktime_get_ns() - READ_ONCE(record->since) < record->align_ns) {
+		return 0;
+	} else if (kvmft_machine_stable(&vcpu->vm, vcpu->arch)) {
+		apply(record, KVMFT_AT_POSITION);
+	} else {
+		record->nudge = NUDGE_BRANCH;
+		kvmft_vcpu_set_overflow(vcpu, KVMFT_STOP_DISTANCE_MIN);
+		return 0;
+	}
+
+	/* KVM is about to look at the chips anyway; an input that has just come needs another. */
+	kvm_clear_request(KVM_REQ_EVENT, kvm_vcpu);
+	if (is_pending(record))
+		kvm_make_request(KVM_REQ_EVENT, kvm_vcpu);
+	return 0;
+}
+
+static bool record_halt(struct kvmft_vcpu *vcpu)
+{
+	struct kvmft_record *record = of_engine(vcpu->context);
+	bool applied = false;
+
+	kvmft_machine_wake(&vcpu->vm);
+	if (!has_ended(record) && is_pending(record)) {
+		if (!wait_for_space(record))
+			apply(record, KVMFT_AT_HALT);
+		applied = true;
+	}
+	kvmft_machine_sleep(&vcpu->vm);
+	return applied;
+}
+
+static void record_enter(struct kvmft_vcpu *vcpu, struct kvmft_run *run)
+{
+	struct kvmft_record *record = of_engine(vcpu->context);
+
+	run->tsc_exits = true;
+	run->immediate_exit = record->nudge == NUDGE_DELIVER;
+	record->seq = record->engine.codec.seq;
+}
+
+static void record_tsc(struct kvmft_vcpu *vcpu, u64 *value)
+{
+	struct kvmft_record *record = of_engine(vcpu->context);
+
+	new_entry(record, KVMFT_ENTRY_TSC)->value = *value;
+	put_checked(record);
+}
+
+static void record_msr(struct kvmft_vcpu *vcpu, u32 index, u64 *value)
+{
+	struct kvmft_record *record = of_engine(vcpu->context);
+	struct kvmft_entry *entry = new_entry(record, KVMFT_ENTRY_MSR);
+
+	entry->addr = index;
+	entry->value = *value;
+	put_checked(record);
+}
+
+static void put_access(struct kvmft_record *record, enum kvmft_entry_type type,
+		       enum kvmft_space space, u64 addr, const void *data, u32 len)
+{
+	struct kvmft_entry *entry = new_entry(record, type);
+
+	entry->space = space;
+	entry->addr = addr;
+	entry->data = data;
+	entry->len = len;
+	put_checked(record);
+}
+
+static void record_read(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr, void *data,
+			u32 len)
+{
+	put_access(of_engine(vcpu->context), KVMFT_ENTRY_READ, space, addr, data, len);
+}
+
+static void record_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr,
+			 const void *data, u32 len)
+{
+	struct kvmft_record *record = of_engine(vcpu->context);
+
+	put_access(record, KVMFT_ENTRY_WRITE, space, addr, data, len);
+	if (kvmft_engine_is_power_off(space, addr, data, len)) {
+		put_digest(record, true);
+		put_end(record, KVMFT_END_FINISHED);
+		kvmft_engine_end(&record->engine, KVMFT_END_FINISHED,
+				 "the guest switched its machine off");
+	}
+}
+
+static bool record_input(struct kvmft_vcpu *vcpu, const struct kvmft_input *input)
+{
+	struct kvmft_record *record = of_engine(vcpu->context);
+	struct kvm_vcpu *kvm_vcpu = vcpu->vm.vcpu;
+	unsigned long flags;
+	bool first;
+
+	raw_spin_lock_irqsave(&record->lock, flags);
+	first = !record->nr;
+	if (first)
+		WRITE_ONCE(record->since, ktime_get_ns());
+	if (record->nr < QUEUE_SIZE)
+		record->queue[record->nr++] = *input;
+	else
+		record->lost = true;
+	if (first && record->align_ns && !record->over)
+		hrtimer_start(&record->timer, ns_to_ktime(record->align_ns), HRTIMER_MODE_REL_HARD);
+	raw_spin_unlock_irqrestore(&record->lock, flags);
+
+	kvm_make_request(KVM_REQ_EVENT, kvm_vcpu);
+	kvm_make_request(KVM_REQ_UNBLOCK, kvm_vcpu);
+	if (record->align_ns)
+		kvm_vcpu_wake_up(kvm_vcpu);
+	else
+		kvm_vcpu_kick(kvm_vcpu);
+	return true;
+}
+
+static enum hrtimer_restart overdue(struct hrtimer *timer)
+{
+	struct kvmft_record *record = container_of(timer, struct kvmft_record, timer);
+
+	WRITE_ONCE(record->overdue, true);
+	kvm_vcpu_kick(record->engine.vcpu->vm.vcpu);
+	return HRTIMER_NORESTART;
+}
+
+static const struct kvmft_engine_ops record_ops = {
+	.boundary = record_boundary,
+	.halt = record_halt,
+	.enter = record_enter,
+	.tsc = record_tsc,
+	.msr = record_msr,
+	.read = record_read,
+	.write = record_write,
+	.input = record_input,
+};
+
+struct kvmft_engine *kvmft_record_start(struct kvmft_vcpu *vcpu, struct file *file, u32 align_us)
+{
+	struct kvmft_record *record;
+	int ret;
+
+	record = kvmft_engine_alloc(sizeof(*record), KVMFT_MODE_RECORD, vcpu);
+	if (!record)
+		return ERR_PTR(-ENOMEM);
+	record->align_ns = align_us * (u64)NSEC_PER_USEC;
+	raw_spin_lock_init(&record->lock);
+	hrtimer_init(&record->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+	record->timer.function = overdue;
+
+	ret = kvmft_logfile_write(&record->engine.file, file, &record->engine.log);
+	if (ret)
+		goto free;
+	ret = kvmft_vcpu_set_engine(vcpu, &record_ops, &record->engine);
+	if (ret)
+		goto close;
+	return &record->engine;
+
+close:
+	kvmft_logfile_close(&record->engine.file);
+free:
+	kvmft_engine_free(&record->engine);
+	return ERR_PTR(ret);
+}
+
+/* The VM may be gone as soon as this returns: its last hooked calls are elsewhere. */
+void kvmft_record_cancel(struct kvmft_engine *engine)
+{
+	struct kvmft_record *record = of_engine(engine);
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&record->lock, flags);
+	record->over = true;
+	raw_spin_unlock_irqrestore(&record->lock, flags);
+	hrtimer_cancel(&record->timer);
+	kvmft_engine_cancel(engine);
+}
+
+int kvmft_record_close(struct kvmft_engine *engine, enum kvmft_end why)
+{
+	struct kvmft_record *record = of_engine(engine);
+
+	if (!engine->end && record->started)
+		put_end(record, why);
+	kvmft_pages_free(&record->pages);
+	return kvmft_logfile_close(&engine->file);
+}
+
+void kvmft_record_finish(struct kvmft_engine *engine)
+{
+	struct kvm_vcpu *kvm_vcpu = engine->vcpu->vm.vcpu;
+
+	WRITE_ONCE(of_engine(engine)->finish, true);
+	kvm_make_request(KVM_REQ_EVENT, kvm_vcpu);
+	kvm_make_request(KVM_REQ_UNBLOCK, kvm_vcpu);
+	kvm_vcpu_kick(kvm_vcpu);
+}

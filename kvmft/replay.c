@@ -1,0 +1,585 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Replaying.  At every boundary the next entry is known before the guest is entered.  If it
+ * is a value, the guest runs until it asks for one.  If it is a batch of inputs, it is applied
+ * in its place: after the synchronous exit of that number, or at a position that the guest is
+ * made to land on (landing.c).  Inputs of this side's devices are dropped.
+ *
+ * Whatever does not agree ends the replay: the vCPU is held at the next boundary and never
+ * goes on.  KVM_RUN is interrupted by signals while it is held, as always.
+ */
+#include <linux/slab.h>
+
+#include "engine.h"
+#include "landing.h"
+#include "machine.h"
+#include "trace.h"
+
+/* Bytes to look at for the next entry; most are much shorter. */
+#define PEEK_SIZE	64
+
+/**
+ * struct kvmft_replay - a replay
+ * @engine: what it has in common with recording
+ * @margin: how many conditional branches an overflow interrupt may be late
+ * @have: engine.entry is the next entry, not consumed yet
+ * @len: its length
+ * @started: the machine here is the one of the log
+ * @breakpoint: stop the guest at @target
+ * @target: where to land
+ * @pages: memory at the start
+ * @next_page: first of those that has not been compared
+ */
+struct kvmft_replay {
+	struct kvmft_engine engine;
+	u64 margin;
+	bool have;
+	u32 len;
+	bool started;
+	bool breakpoint;
+	struct kvmft_target target;
+	struct kvmft_pages pages;
+	size_t next_page;
+};
+
+static struct kvmft_replay *of_engine(struct kvmft_engine *engine)
+{
+	return container_of(engine, struct kvmft_replay, engine);
+}
+
+static const char *type_name(unsigned int type)
+{
+	static const char *const names[] = {
+		[KVMFT_ENTRY_START] = "the log's start",
+		[KVMFT_ENTRY_PAGE] = "a page of memory",
+		[KVMFT_ENTRY_TSC] = "a read of the TSC",
+		[KVMFT_ENTRY_READ] = "a read from a device",
+		[KVMFT_ENTRY_WRITE] = "a write to a device",
+		[KVMFT_ENTRY_MSR] = "a read of an MSR",
+		[KVMFT_ENTRY_BOUNDARY] = "an interrupt",
+		[KVMFT_ENTRY_DIGEST] = "a digest",
+		[KVMFT_ENTRY_RESET] = "a reset",
+		[KVMFT_ENTRY_END] = "the log's end",
+	};
+
+	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "an unknown entry";
+}
+
+/* The guest is not where the log says. */
+static __printf(2, 3) void diverge(struct kvmft_replay *replay, const char *fmt, ...)
+{
+	struct kvmft_engine *engine = &replay->engine;
+	const struct kvmft_vcpu *vcpu = engine->vcpu;
+	struct va_format vaf;
+	va_list args;
+
+	va_start(args, fmt);
+	vaf.fmt = fmt;
+	vaf.va = &args;
+	kvmft_engine_end(engine, KVMFT_END_DIVERGED,
+			 "entry %llu (%s): %pV; the guest is at exit %llu, branches %llu/%llu, rip %#lx",
+			 engine->codec.seq - replay->have, type_name(engine->entry.type), &vaf,
+			 vcpu->sync_exits, vcpu->state.pos.cond, vcpu->state.pos.taken,
+			 vcpu->vm.vcpu->arch.regs[VCPU_REGS_RIP]);
+	va_end(args);
+}
+
+/* Decode the next entry if the ring holds it.  0: it does not. */
+static int try_fetch(struct kvmft_replay *replay)
+{
+	struct kvmft_engine *engine = &replay->engine;
+	size_t size = PEEK_SIZE, len;
+	int n;
+
+	for (;;) {
+		len = kvmft_log_peek(&engine->log, engine->bytes, size);
+		n = kvmft_entry_decode(&engine->codec, &engine->entry, engine->bytes, len);
+		if (n != -EAGAIN || len < size || size == sizeof(engine->bytes))
+			break;
+		size = sizeof(engine->bytes);
+	}
+	if (n == -EAGAIN)
+		return 0;
+	if (n < 0) {
+		kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "entry %llu of the log is malformed",
+				 engine->codec.seq);
+		return n;
+	}
+	replay->len = n;
+	replay->have = true;
+	kvmft_log_consume(&engine->log, n);
+	if (wq_has_sleeper(&engine->file.wait) &&
+	    kvmft_log_space(&engine->log) >= KVMFT_BLOCK_MAX)
+		kvmft_logfile_wake(&engine->file);
+	return 1;
+}
+
+/*
+ * Wait for the next entry; @sleep: KVM's SRCU is held, let go of it meanwhile.  -EINTR: a signal
+ * came, or the session ends.  Another error: replay is over.
+ */
+static int fetch(struct kvmft_replay *replay, bool sleep)
+{
+	struct kvmft_engine *engine = &replay->engine;
+	struct kvmft_logfile *file = &engine->file;
+	bool ended;
+	int ret;
+
+	while (!replay->have) {
+		/* In this order: what the reader put into the ring before it ended is seen. */
+		ended = smp_load_acquire(&file->ended);
+		ret = try_fetch(replay);
+		if (ret)
+			return ret < 0 ? ret : 0;
+		if (kvmft_logfile_error(file)) {
+			kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "%s", file->reason);
+			return -EIO;
+		}
+		if (ended) {
+			kvmft_engine_end(engine, KVMFT_END_LOG_ERROR,
+					 "the log is truncated at entry %llu", engine->codec.seq);
+			return -EIO;
+		}
+		if (sleep)
+			kvmft_machine_sleep(&engine->vcpu->vm);
+		ret = wait_event_interruptible(file->wait, kvmft_log_used(&engine->log) ||
+					       READ_ONCE(file->ended) ||
+					       READ_ONCE(engine->cancelled));
+		if (sleep)
+			kvmft_machine_wake(&engine->vcpu->vm);
+		if (ret || READ_ONCE(engine->cancelled))
+			return -EINTR;
+	}
+	return 0;
+}
+
+static void consume(struct kvmft_replay *replay)
+{
+	struct kvmft_engine *engine = &replay->engine;
+
+	replay->have = false;
+	WRITE_ONCE(engine->progress.seq, engine->progress.seq + 1);
+	WRITE_ONCE(engine->progress.bytes, engine->progress.bytes + replay->len);
+	trace_kvmft_entry(engine->vcpu, &engine->entry, engine->progress.seq);
+}
+
+/* Is the machine as it was when the entry was written? */
+static bool check(struct kvmft_replay *replay)
+{
+	const struct kvmft_entry *entry = &replay->engine.entry;
+
+	if (kvmft_entry_check(entry, kvmft_vcpu_hash(replay->engine.vcpu)) == entry->check)
+		return true;
+	diverge(replay, "registers or position are not those of the log, or the entry is damaged");
+	return false;
+}
+
+/*
+ * The guest asks for what an entry of @type tells.  Consumes that entry, which stays in
+ * engine.entry.  False: replay is over.
+ */
+static bool expect(struct kvmft_replay *replay, enum kvmft_entry_type type, const char *what)
+{
+	struct kvmft_engine *engine = &replay->engine;
+
+	if (engine->end)
+		return false;
+	/* The boundary has fetched it; only accesses of one instruction can be more than one. */
+	if (fetch(replay, false)) {
+		kvmft_engine_end(engine, KVMFT_END_LOG_ERROR,
+				 "interrupted in the middle of an instruction, waiting for entry %llu",
+				 engine->codec.seq);
+		return false;
+	}
+	if (engine->entry.type != type) {
+		diverge(replay, "the guest did %s instead", what);
+		return false;
+	}
+	if (!check(replay))
+		return false;
+	consume(replay);
+	return true;
+}
+
+/* Compare a digest with what is here, and consume it. */
+static void compare_digest(struct kvmft_replay *replay)
+{
+	struct kvmft_engine *engine = &replay->engine;
+	struct kvmft_vcpu *vcpu = engine->vcpu;
+	const struct kvmft_entry *entry = &engine->entry;
+	struct kvmft_regs regs;
+	u64 digest;
+
+	if (!check(replay))
+		return;
+	kvmft_machine_regs(&vcpu->vm, vcpu->arch, &regs);
+	if (kvmft_regs_hash(&regs) != entry->value) {
+		diverge(replay, "the registers' digest is %#llx in the log, %#llx here",
+			entry->value, kvmft_regs_hash(&regs));
+		return;
+	}
+	if (entry->memory) {
+		if (kvmft_machine_memory(&vcpu->vm, &digest))
+			return;
+		if (digest != entry->memory) {
+			diverge(replay, "the memory's digest is %#llx in the log, %#llx here",
+				entry->memory, digest);
+			return;
+		}
+	}
+	consume(replay);
+	WRITE_ONCE(engine->progress.digests, engine->progress.digests + 1);
+}
+
+static void reach_end(struct kvmft_replay *replay)
+{
+	struct kvmft_engine *engine = &replay->engine;
+	u64 why = engine->entry.value;
+
+	consume(replay);
+	kvmft_engine_end(engine, KVMFT_END_FINISHED,
+			 "all %llu entries were replayed, %llu digests were equal; the recording ended with %llu",
+			 engine->progress.seq, engine->progress.digests, why);
+}
+
+/* The next entry is a page of memory at the start, or the first after those. */
+static void compare_page(struct kvmft_replay *replay)
+{
+	const struct kvmft_entry *entry = &replay->engine.entry;
+	const struct kvmft_page *page = NULL;
+
+	if (replay->next_page < replay->pages.nr)
+		page = &replay->pages.page[replay->next_page];
+	if (entry->type != KVMFT_ENTRY_PAGE) {
+		if (page)
+			diverge(replay, "memory at %#llx is not zero here", page->addr);
+		else
+			replay->started = true;
+		return;
+	}
+	if (!page || page->addr > entry->addr)
+		diverge(replay, "memory at %#llx is zero here", entry->addr);
+	else if (page->addr < entry->addr)
+		diverge(replay, "memory at %#llx is not zero here", page->addr);
+	else if (page->hash != entry->value)
+		diverge(replay, "memory at %#llx has other contents here", entry->addr);
+	else
+		consume(replay);
+	replay->next_page++;
+}
+
+static int compare_start(struct kvmft_replay *replay)
+{
+	struct kvmft_engine *engine = &replay->engine;
+	const struct kvmft_entry *entry = &engine->entry;
+	struct kvmft_start *start;
+	char text[128];
+	int ret;
+
+	ret = kvmft_pages_collect(&replay->pages, &engine->vcpu->vm);
+	if (ret)
+		return ret;
+	if (entry->type != KVMFT_ENTRY_START || entry->len != sizeof(*start)) {
+		diverge(replay, "the log does not begin with a machine");
+		return 0;
+	}
+	start = kmalloc(sizeof(*start), GFP_KERNEL);
+	if (!start) {
+		kvmft_pages_free(&replay->pages);
+		return -ENOMEM;
+	}
+	kvmft_machine_describe(&engine->vcpu->vm, engine->vcpu->arch, start);
+	if (kvmft_start_differ((const struct kvmft_start *)entry->data, start, text, sizeof(text)))
+		diverge(replay, "%s", text);
+	else
+		consume(replay);
+	kfree(start);
+	return 0;
+}
+
+/* Is the machine the one that the log begins with? */
+static int begin(struct kvmft_replay *replay)
+{
+	int ret;
+
+	while (!replay->started && !replay->engine.end) {
+		ret = fetch(replay, true);
+		if (ret)
+			return ret;
+		if (replay->pages.page) {
+			compare_page(replay);
+		} else {
+			ret = compare_start(replay);
+			if (ret)
+				return ret;
+		}
+	}
+	kvmft_pages_free(&replay->pages);
+	return 0;
+}
+
+/* Apply the batch in engine.entry, here. */
+static void apply(struct kvmft_replay *replay)
+{
+	struct kvmft_engine *engine = &replay->engine;
+	const struct kvmft_entry *entry = &engine->entry;
+	struct kvmft_vcpu *vcpu = engine->vcpu;
+	int i;
+
+	if (!check(replay))
+		return;
+	consume(replay);
+	for (i = 0; i < entry->nr_inputs; i++)
+		kvmft_vm_apply(&vcpu->vm, &entry->inputs[i]);
+	WRITE_ONCE(engine->progress.inputs, engine->progress.inputs + i);
+	if (entry->at == KVMFT_AT_POSITION && !entry->more)
+		WRITE_ONCE(engine->progress.landings, engine->progress.landings + 1);
+	vcpu->moved = false;
+	/* KVM is about to look at the chips anyway. */
+	kvm_clear_request(KVM_REQ_EVENT, vcpu->vm.vcpu);
+}
+
+/* A batch behind a synchronous exit.  True: it was applied. */
+static bool at_exit(struct kvmft_replay *replay)
+{
+	const struct kvmft_entry *entry = &replay->engine.entry;
+	const struct kvmft_vcpu *vcpu = replay->engine.vcpu;
+
+	if (vcpu->sync_exits < entry->exits)
+		return false;
+	if (vcpu->sync_exits > entry->exits)
+		diverge(replay, "exit %llu has passed", entry->exits);
+	else if (entry->at == KVMFT_AT_HALT)
+		diverge(replay, "the vCPU is not halted");
+	else if (!vcpu->last.sync)
+		diverge(replay, "the place behind exit %llu has passed", entry->exits);
+	else
+		apply(replay);
+	return !replay->engine.end;
+}
+
+/* A batch at a position.  True: it was applied. */
+static bool at_position(struct kvmft_replay *replay)
+{
+	const struct kvmft_entry *entry = &replay->engine.entry;
+	struct kvmft_vcpu *vcpu = replay->engine.vcpu;
+	struct kvmft_landing plan;
+
+	replay->target = (struct kvmft_target) { .pos = entry->pos, .rip = entry->rip };
+	plan = kvmft_landing_plan(&replay->target, &vcpu->state.pos,
+				  vcpu->arch->linear_rip(vcpu->vm.vcpu), replay->margin);
+	switch (plan.step) {
+	case KVMFT_LANDING_HERE:
+		if (kvmft_machine_delivering(&vcpu->vm))
+			break;
+		kvmft_vcpu_set_overflow(vcpu, 0);
+		apply(replay);
+		return !replay->engine.end;
+	case KVMFT_LANDING_BREAK:
+		replay->breakpoint = true;
+		fallthrough;
+	case KVMFT_LANDING_RUN:
+		kvmft_vcpu_set_overflow(vcpu, plan.distance);
+		break;
+	case KVMFT_LANDING_PASSED:
+		diverge(replay, "overshoot: branches %llu/%llu, rip %#llx, has passed",
+			entry->pos.cond, entry->pos.taken, entry->rip);
+		break;
+	}
+	return false;
+}
+
+/* Replay is over: go no further.  KVM's SRCU is not held. */
+static void hold(struct kvmft_engine *engine)
+{
+	wait_event_interruptible(engine->file.wait, READ_ONCE(engine->cancelled));
+}
+
+static int replay_boundary(struct kvmft_vcpu *vcpu)
+{
+	struct kvmft_replay *replay = of_engine(vcpu->context);
+	struct kvmft_engine *engine = &replay->engine;
+	bool more = true;
+	int ret = 0;
+
+	replay->breakpoint = false;
+	if (kvmft_machine_halted(&vcpu->vm) && !engine->end)
+		return 0;
+	if (!replay->started && !engine->end)
+		ret = begin(replay);
+	while (more && !ret && !engine->end) {
+		ret = fetch(replay, true);
+		if (ret)
+			break;
+		switch (engine->entry.type) {
+		case KVMFT_ENTRY_BOUNDARY:
+			more = engine->entry.at == KVMFT_AT_POSITION ? at_position(replay) :
+								       at_exit(replay);
+			break;
+		case KVMFT_ENTRY_DIGEST:
+			compare_digest(replay);
+			break;
+		case KVMFT_ENTRY_END:
+			reach_end(replay);
+			break;
+		default:
+			more = false;
+		}
+	}
+	if (engine->end) {
+		kvmft_machine_sleep(&vcpu->vm);
+		hold(engine);
+		kvmft_machine_wake(&vcpu->vm);
+		return -EINTR;
+	}
+	if (ret && ret != -EINTR)
+		kvmft_engine_end(engine, KVMFT_END_LOG_ERROR,
+				 "guest memory can not be read (%d)", ret);
+	return ret ? -EINTR : 0;
+}
+
+/* The vCPU stays halted until an entry wakes it. */
+static bool replay_halt(struct kvmft_vcpu *vcpu)
+{
+	struct kvmft_replay *replay = of_engine(vcpu->context);
+	struct kvmft_engine *engine = &replay->engine;
+	bool more = true;
+
+	while (more && !engine->end && !fetch(replay, false)) {
+		kvmft_machine_wake(&vcpu->vm);
+		if (engine->entry.type == KVMFT_ENTRY_DIGEST) {
+			compare_digest(replay);
+		} else if (engine->entry.type == KVMFT_ENTRY_END) {
+			reach_end(replay);
+		} else if (engine->entry.type != KVMFT_ENTRY_BOUNDARY ||
+			   engine->entry.at != KVMFT_AT_HALT ||
+			   engine->entry.exits != vcpu->sync_exits) {
+			diverge(replay, "the vCPU is halted");
+		} else {
+			/* Several entries may be one batch; else see whether this one woke it. */
+			more = engine->entry.more;
+			apply(replay);
+		}
+		kvmft_machine_sleep(&vcpu->vm);
+	}
+	if (engine->end)
+		hold(engine);
+	return true;
+}
+
+static void replay_enter(struct kvmft_vcpu *vcpu, struct kvmft_run *run)
+{
+	struct kvmft_replay *replay = of_engine(vcpu->context);
+
+	run->tsc_exits = true;
+	run->breakpoint = replay->breakpoint;
+	run->address = replay->target.rip;
+	/* It stands there, and it is another visit. */
+	run->resume = true;
+}
+
+static void replay_tsc(struct kvmft_vcpu *vcpu, u64 *value)
+{
+	struct kvmft_replay *replay = of_engine(vcpu->context);
+
+	if (expect(replay, KVMFT_ENTRY_TSC, "a read of the TSC"))
+		*value = replay->engine.entry.value;
+}
+
+static void replay_msr(struct kvmft_vcpu *vcpu, u32 index, u64 *value)
+{
+	struct kvmft_replay *replay = of_engine(vcpu->context);
+	const struct kvmft_entry *entry = &replay->engine.entry;
+
+	if (!expect(replay, KVMFT_ENTRY_MSR, "a read of an MSR"))
+		return;
+	if (entry->addr != index)
+		diverge(replay, "the guest read MSR %#x, in the log it is %#llx", index, entry->addr);
+	else
+		*value = entry->value;
+}
+
+static void replay_read(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr, void *data,
+			u32 len)
+{
+	struct kvmft_replay *replay = of_engine(vcpu->context);
+	const struct kvmft_entry *entry = &replay->engine.entry;
+
+	if (!expect(replay, KVMFT_ENTRY_READ, "a read from a device"))
+		return;
+	if (entry->space != space || entry->addr != addr || entry->len != len)
+		diverge(replay, "the guest read %u bytes at %#llx, in the log it is %u at %#llx",
+			len, addr, entry->len, entry->addr);
+	else
+		memcpy(data, entry->data, len);
+}
+
+static void replay_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr,
+			 const void *data, u32 len)
+{
+	struct kvmft_replay *replay = of_engine(vcpu->context);
+	struct kvmft_engine *engine = &replay->engine;
+	const struct kvmft_entry *entry = &engine->entry;
+
+	if (!expect(replay, KVMFT_ENTRY_WRITE, "a write to a device"))
+		return;
+	if (entry->space != space || entry->addr != addr || entry->len != len ||
+	    memcmp(data, entry->data, len)) {
+		diverge(replay, "the guest wrote %u bytes to %#llx, in the log it is %u to %#llx, or another value",
+			len, addr, entry->len, entry->addr);
+		return;
+	}
+	if (!kvmft_engine_is_power_off(space, addr, data, len))
+		return;
+	if (!fetch(replay, false) && entry->type == KVMFT_ENTRY_DIGEST)
+		compare_digest(replay);
+	if (!engine->end && !fetch(replay, false) && entry->type == KVMFT_ENTRY_END)
+		reach_end(replay);
+}
+
+/* This side's devices drive nothing. */
+static bool replay_input(struct kvmft_vcpu *vcpu, const struct kvmft_input *input)
+{
+	return true;
+}
+
+static const struct kvmft_engine_ops replay_ops = {
+	.boundary = replay_boundary,
+	.halt = replay_halt,
+	.enter = replay_enter,
+	.tsc = replay_tsc,
+	.msr = replay_msr,
+	.read = replay_read,
+	.write = replay_write,
+	.input = replay_input,
+};
+
+struct kvmft_engine *kvmft_replay_start(struct kvmft_vcpu *vcpu, struct file *file, u64 margin)
+{
+	struct kvmft_replay *replay;
+	int ret;
+
+	replay = kvmft_engine_alloc(sizeof(*replay), KVMFT_MODE_REPLAY, vcpu);
+	if (!replay)
+		return ERR_PTR(-ENOMEM);
+	replay->margin = margin;
+	ret = kvmft_logfile_read(&replay->engine.file, file, &replay->engine.log);
+	if (ret)
+		goto free;
+	ret = kvmft_vcpu_set_engine(vcpu, &replay_ops, &replay->engine);
+	if (ret)
+		goto close;
+	return &replay->engine;
+
+close:
+	kvmft_logfile_close(&replay->engine.file);
+free:
+	kvmft_engine_free(&replay->engine);
+	return ERR_PTR(ret);
+}
+
+int kvmft_replay_close(struct kvmft_engine *engine)
+{
+	kvmft_pages_free(&of_engine(engine)->pages);
+	return kvmft_logfile_close(&engine->file);
+}
