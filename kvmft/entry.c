@@ -11,6 +11,7 @@
  * encoding.
  */
 #include <linux/bitfield.h>
+#include <linux/bits.h>
 #include <linux/build_bug.h>
 #include <linux/errno.h>
 #include <linux/limits.h>

@@ -170,9 +170,9 @@ void kvmft_codec_init(struct kvmft_codec *codec);
 
 /*
  * Encode @entry into @buf, which has KVMFT_ENTRY_SIZE_MAX bytes.  @state is a hash of the
- * machine's state at the entry; it is not used for the types that have no check (START, PAGE,
- * RESET, END).  Sets @entry->check and @entry->payload.  Returns the number of bytes, or
- * -EINVAL for an entry that the format can not express; @codec is as before then.
+ * machine's state at the entry; see kvmft_entry_has_check().  Sets @entry->check and
+ * @entry->payload.  Returns the number of bytes, or -EINVAL for an entry that the format can
+ * not express; @codec is as before then.
  */
 int kvmft_entry_encode(struct kvmft_codec *codec, struct kvmft_entry *entry, u32 state,
 		       u8 *buf);
@@ -181,20 +181,22 @@ int kvmft_entry_encode(struct kvmft_codec *codec, struct kvmft_entry *entry, u32
  * Decode one entry from the @len bytes at @buf.  Returns the number of bytes it has;
  * -EAGAIN if @buf ends before it does, but can be the beginning of an entry; -EBADMSG if it
  * is malformed (unknown type, a field out of range, longer than allowed, not in its
- * shortest form; of a type without check: damaged).  @codec is as before on error, and
- * @entry undefined.
+ * shortest form; or its check, if that is not of the machine's state, does not match).
+ * @codec is as before on error, and @entry undefined.
  */
 int kvmft_entry_decode(struct kvmft_codec *codec, struct kvmft_entry *entry, const u8 *buf,
 		       size_t len);
 
 /*
  * What @entry->check has to be when the machine's state at the entry has the hash @state.
- * One in 65,536 differences of state or entry goes unnoticed.  For types without check it
- * does not depend on @state, and the decoder has compared it already.
+ * One in 65,536 differences of state or entry goes unnoticed.
  */
 u16 kvmft_entry_check(const struct kvmft_entry *entry, u32 state);
 
-/* Is this type's check one of the machine's state? */
+/*
+ * Is this type's check one of the machine's state, for the caller to compare?  START, PAGE,
+ * RESET and END have one of their bytes only, which the decoder has compared.
+ */
 bool kvmft_entry_has_check(const struct kvmft_entry *entry);
 
 #endif /* _KVMFT_ENTRY_H */

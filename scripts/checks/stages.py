@@ -141,6 +141,7 @@ def _build_stages():
               passes=r'style: (\S+): ok'),
         Stage('kunit', ['scripts/kunit/run'], 3600, ('setup',)),
         Stage('fuzz-corpus', ['selftests/fuzz/run'], 300),
+        Stage('ctl', ['scripts/ctl/selftest'], 120),
     ]
 
 

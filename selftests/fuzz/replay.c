@@ -47,7 +47,7 @@ static void print(const struct kvmft_entry *e, int len)
 {
 	int i;
 
-	printf("%d: %u %u %u %u %u %#x %#llx %#llx %#llx %#llx %#llx %#llx %#llx [", len,
+	printf("%d: %u %u %u %u %u 0x%x 0x%llx 0x%llx 0x%llx 0x%llx 0x%llx 0x%llx 0x%llx [", len,
 	       e->type, e->space, e->at, e->more, e->nr_inputs, e->check,
 	       (unsigned long long)e->addr, (unsigned long long)e->value,
 	       (unsigned long long)e->memory, (unsigned long long)e->exits,
@@ -57,7 +57,7 @@ static void print(const struct kvmft_entry *e, int len)
 		printf("%02x", e->data[i]);
 	printf("]");
 	for (i = 0; i < e->nr_inputs; i++)
-		printf(" (%u %u %#x %#x %#x %#llx)", e->inputs[i].type, e->inputs[i].level,
+		printf(" (%u %u 0x%x 0x%x 0x%x 0x%llx)", e->inputs[i].type, e->inputs[i].level,
 		       e->inputs[i].source, e->inputs[i].gsi, e->inputs[i].data,
 		       (unsigned long long)e->inputs[i].addr);
 	printf("\n");

@@ -2,9 +2,6 @@
 #ifndef _FUZZ_LINUX_BITFIELD_H
 #define _FUZZ_LINUX_BITFIELD_H
 
-#define BIT(n)			(1UL << (n))
-#define GENMASK(high, low)	((~0UL << (low)) & (~0UL >> (63 - (high))))
-
 #define FIELD_SHIFT(mask)	__builtin_ctzl(mask)
 #define FIELD_PREP(mask, value)	(((unsigned long)(value) << FIELD_SHIFT(mask)) & (mask))
 #define FIELD_GET(mask, word)	(((word) & (mask)) >> FIELD_SHIFT(mask))
