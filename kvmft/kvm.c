@@ -47,20 +47,16 @@ static void replace_kvm_vcpu_halt(struct kvm_vcpu *vcpu)
 	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
 	bool done = false;
 
-	if (vm) {
+	if (vm)
 		done = vm->ops->halt(vm);
-		kvmft_vm_put(vm);
-	}
-	if (done)
+	if (!done)
+		kvmft_original(kvm_vcpu_halt)(vcpu);
+	if (!vm)
 		return;
-	kvmft_original(kvm_vcpu_halt)(vcpu);
-
-	/* It may be halted no more, before KVM looks. */
-	vm = kvmft_vm_get(vcpu->kvm);
-	if (vm) {
+	/* What woke it has to be applied before KVM looks whether it is still halted. */
+	if (!done)
 		vm->ops->halt(vm);
-		kvmft_vm_put(vm);
-	}
+	kvmft_vm_put(vm);
 }
 
 static int replace_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
@@ -71,6 +67,7 @@ static int replace_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 	if (!vm)
 		return kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
 
+	kvmft_vm_run_begin(vm);
 	vm->interrupted = false;
 	kvmft_io_complete(vm);
 	ret = kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
@@ -78,6 +75,7 @@ static int replace_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		ret = -EINTR;
 	}
+	kvmft_vm_run_end(vm);
 	kvmft_vm_put(vm);
 	return ret;
 }

@@ -121,11 +121,13 @@ struct session_kobj {
 
 struct session_attr {
 	struct attribute attr;
-	ssize_t (*show)(const struct kvmft_session_status *status, char *buf);
+	ssize_t (*show)(const struct kvmft_session *session,
+			const struct kvmft_session_status *status, char *buf);
 };
 
 #define SESSION_ATTR(_name, format, value)						\
-static ssize_t session_##_name##_show(const struct kvmft_session_status *status, char *buf)	\
+static ssize_t session_##_name##_show(const struct kvmft_session *session,			\
+				      const struct kvmft_session_status *status, char *buf)	\
 {											\
 	return sysfs_emit(buf, format "\n", value);					\
 }											\
@@ -144,6 +146,13 @@ SESSION_ATTR(stopped_at, "%llu", status->stopped_at);
 SESSION_ATTR(overflows, "%llu", status->overflows);
 SESSION_ATTR(lost, "%llu", status->lost);
 SESSION_ATTR(spurious, "%llu", status->spurious);
+SESSION_ATTR(mode, "%s", kvmft_name(status->mode, KVMFT_MODE_NAMES));
+SESSION_ATTR(seq, "%llu", status->seq);
+SESSION_ATTR(log_bytes, "%llu", status->log_bytes);
+SESSION_ATTR(inputs, "%llu", status->inputs);
+SESSION_ATTR(landings, "%llu", status->landings);
+SESSION_ATTR(digests, "%llu", status->digests);
+SESSION_ATTR(reason, "%s", kvmft_session_reason(session));
 
 static const struct attribute *const session_attrs[] = {
 	&session_attr_state.attr,
@@ -156,6 +165,13 @@ static const struct attribute *const session_attrs[] = {
 	&session_attr_overflows.attr,
 	&session_attr_lost.attr,
 	&session_attr_spurious.attr,
+	&session_attr_mode.attr,
+	&session_attr_seq.attr,
+	&session_attr_log_bytes.attr,
+	&session_attr_inputs.attr,
+	&session_attr_landings.attr,
+	&session_attr_digests.attr,
+	&session_attr_reason.attr,
 	NULL
 };
 
@@ -166,7 +182,7 @@ static ssize_t session_show(struct kobject *kobj, struct attribute *attr, char *
 	struct kvmft_session_status status = {};
 
 	kvmft_session_status(sk->session, &status);
-	return sa->show(&status, buf);
+	return sa->show(sk->session, &status, buf);
 }
 
 static void session_release(struct kobject *kobj)

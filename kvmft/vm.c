@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/hashtable.h>
+#include <linux/sched.h>
 #include <linux/spinlock.h>
 
 #include "vm.h"
@@ -29,6 +30,7 @@ int kvmft_vm_link(struct kvmft_vm *vm, struct kvm *kvm, const struct kvmft_vm_op
 	vm->ops = ops;
 	refcount_set(&vm->calls, 1);
 	init_completion(&vm->idle);
+	spin_lock_init(&vm->thread_lock);
 
 	spin_lock(&vms_lock);
 	if (find(kvm))
@@ -44,7 +46,27 @@ void kvmft_vm_unlink(struct kvmft_vm *vm)
 	spin_lock(&vms_lock);
 	hash_del_rcu(&vm->node);
 	spin_unlock(&vms_lock);
+
+	/* No signal is sent: the flag alone makes KVM return to the VMM, which sees EINTR. */
+	spin_lock(&vm->thread_lock);
+	if (vm->thread)
+		set_tsk_thread_flag(vm->thread, TIF_NOTIFY_SIGNAL);
+	spin_unlock(&vm->thread_lock);
 	kvmft_vm_put(vm);
+}
+
+void kvmft_vm_run_begin(struct kvmft_vm *vm)
+{
+	spin_lock(&vm->thread_lock);
+	vm->thread = current;
+	spin_unlock(&vm->thread_lock);
+}
+
+void kvmft_vm_run_end(struct kvmft_vm *vm)
+{
+	spin_lock(&vm->thread_lock);
+	vm->thread = NULL;
+	spin_unlock(&vm->thread_lock);
 }
 
 bool kvmft_vm_protected(const struct kvm *kvm)

@@ -99,6 +99,8 @@ struct kvmft_vm_ops {
  * @ops: see &struct kvmft_vm_ops
  * @calls: one while the VM is linked, and one for each hooked call in progress
  * @idle: completed when @calls drops to zero
+ * @thread_lock: protects @thread
+ * @thread: the vCPU's thread while it is in KVM_RUN, with frames of kvmft on its stack
  * @hidden_exit: exit code that KVM was not shown; the vCPU's thread
  * @interrupted: KVM_RUN is to return -EINTR; the vCPU's thread
  * @applying: thread that hands KVM an input that was captured before
@@ -111,6 +113,8 @@ struct kvmft_vm {
 	const struct kvmft_vm_ops *ops;
 	refcount_t calls;
 	struct completion idle;
+	spinlock_t thread_lock; /* protects @thread */
+	struct task_struct *thread;
 	u64 hidden_exit;
 	bool interrupted;
 	struct task_struct *applying;
@@ -120,8 +124,13 @@ struct kvmft_vm {
 /* -EBUSY: @kvm is in the table already.  @vm->vcpu may still be NULL. */
 int kvmft_vm_link(struct kvmft_vm *vm, struct kvm *kvm, const struct kvmft_vm_ops *ops);
 
+/* Around KVM_RUN; the caller has a reference. */
+void kvmft_vm_run_begin(struct kvmft_vm *vm);
+void kvmft_vm_run_end(struct kvmft_vm *vm);
+
 /*
- * From here on no hooked call starts.  Once vm->idle is completed and an RCU grace
+ * From here on no hooked call starts, and KVM_RUN returns -EINTR as for a signal as soon as the
+ * vCPU is kicked: it may have begun in a hooked call.  Once vm->idle is completed and an RCU grace
  * period has passed, the memory may go.  To be called once for each VM linked.
  */
 void kvmft_vm_unlink(struct kvmft_vm *vm);

@@ -188,6 +188,27 @@ int kvmft_stop(int session, u64 cond)
 	return call(session, KVMFT_SESSION_STOP, &stop);
 }
 
+int kvmft_record(int session, int log, u32 align_us)
+{
+	struct kvmft_session_record record = {
+		.size = sizeof(record), .log_fd = log, .align_us = align_us,
+	};
+
+	return call(session, KVMFT_SESSION_RECORD, &record);
+}
+
+int kvmft_replay(int session, int log)
+{
+	struct kvmft_session_replay replay = { .size = sizeof(replay), .log_fd = log };
+
+	return call(session, KVMFT_SESSION_REPLAY, &replay);
+}
+
+int kvmft_finish(int session)
+{
+	return call(session, KVMFT_SESSION_FINISH, NULL);
+}
+
 int kvmft_open_ok(void)
 {
 	int fd = kvmft_open();

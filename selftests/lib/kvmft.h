@@ -44,6 +44,9 @@ int kvmft_info(int dev, struct kvmft_info *info);
 int kvmft_create(int dev, int vm_fd);
 int kvmft_status(int session, struct kvmft_session_status *status);
 int kvmft_stop(int session, u64 cond);
+int kvmft_record(int session, int log, u32 align_us);
+int kvmft_replay(int session, int log);
+int kvmft_finish(int session);
 
 int kvmft_open_ok(void);
 void kvmft_info_ok(int dev, struct kvmft_info *info);

@@ -129,6 +129,7 @@ u64 vm_exits(struct vm *vm)
 void vm_create(struct vm *vm, unsigned int flags)
 {
 	struct kvm_userspace_memory_region region = { .memory_size = VM_MEM };
+	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
 
 	memset(vm, 0, sizeof(*vm));
 	vm->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -137,6 +138,9 @@ void vm_create(struct vm *vm, unsigned int flags)
 	CHECK(vm->fd >= 0, "KVM_CREATE_VM: %m");
 	if (flags & VM_IRQCHIP)
 		CHECK(!ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP: %m");
+
+	if (flags & VM_PIT)
+		CHECK(!ioctl(vm->fd, KVM_CREATE_PIT2, &pit), "KVM_CREATE_PIT2: %m");
 
 	vm->mem = mmap(NULL, VM_MEM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(vm->mem != MAP_FAILED, "mmap: %m");

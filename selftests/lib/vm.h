@@ -12,6 +12,7 @@
 
 enum vm_flags {
 	VM_IRQCHIP	= 1,	/* PIC, IOAPIC and LAPIC in the kernel */
+	VM_PIT		= 2,	/* and the timer; with VM_IRQCHIP */
 };
 
 struct vm {

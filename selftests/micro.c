@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <string.h>
+
+#include "micro.h"
+
+extern const char micro_irq[], micro_timer_irq[], micro_endless_out[];
+extern const char micro_tsc[], micro_pio[], micro_string[], micro_mmio[], micro_chips[];
+extern const char micro_branches[], micro_calls[], micro_indirect[], micro_endless[];
+extern const char micro_rep[], micro_shadow[], micro_flags[], micro_debug[], micro_halt[];
+extern const char micro_timer[], micro_touch[];
+
+const struct micro micros[] = {
+	{ .name = "tsc", .entry = micro_tsc, .iterations = 50 },
+	{ .name = "pio", .entry = micro_pio, .iterations = 50 },
+	{ .name = "string", .entry = micro_string, .iterations = 5 },
+	{ .name = "mmio", .entry = micro_mmio, .iterations = 20 },
+	{ .name = "chips", .entry = micro_chips, .iterations = 30 },
+	{ .name = "branches", .entry = micro_branches, .iterations = 300000, .storm = true },
+	{ .name = "calls", .entry = micro_calls, .iterations = 200000, .storm = true },
+	{ .name = "indirect", .entry = micro_indirect, .iterations = 30000, .storm = true },
+	{ .name = "endless", .entry = micro_endless, .storm = true, .endless = 10,
+	  .out = micro_endless_out },
+	{ .name = "rep", .entry = micro_rep, .iterations = 300, .storm = true },
+	{ .name = "shadow", .entry = micro_shadow, .iterations = 200000, .storm = true },
+	{ .name = "flags", .entry = micro_flags, .iterations = 200000, .storm = true },
+	{ .name = "debug", .entry = micro_debug, .iterations = 300, .storm = true },
+	{ .name = "halt", .entry = micro_halt, .iterations = 20, .storm = true, .halts = true },
+	{ .name = "timer", .entry = micro_timer, .iterations = 300000 },
+	{ .name = "touch", .entry = micro_touch, .iterations = 20000, .storm = true },
+};
+
+const unsigned int nr_micros = ARRAY_SIZE(micros);
+
+void micro_vm(struct vm *vm, const struct micro *micro)
+{
+	struct kvm_regs regs = { .r15 = micro->iterations, .rbx = 0x811c9dc5 };
+
+	vm_create(vm, VM_IRQCHIP | VM_PIT);
+	vm_enable_apic(vm);
+	vm_set_gate(vm, MICRO_VECTOR, micro_irq);
+	vm_set_gate(vm, MICRO_TIMER_VECTOR, micro_timer_irq);
+	if (micro->endless) {
+		*(u64 *)(vm->mem + GUEST_DATA + MICRO_LIMIT) = micro->endless;
+		*(u64 *)(vm->mem + GUEST_DATA + MICRO_EXIT) = guest_addr(micro->out);
+	}
+	vm_start(vm, micro->entry, &regs);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Micro guests: each has one kind of non-deterministic event, or one reason why it is hard to
+ * stop at.  What they come to (registers, memory) depends on where every event hits them.
+ */
+#ifndef SELFTESTS_MICRO_H
+#define SELFTESTS_MICRO_H
+
+/* Ports that the test answers */
+#define MICRO_PORT_VALUE	0xe5	/* another value each time */
+#define MICRO_PORT_STRING	0xe6	/* the same, for string input */
+
+/* Memory-mapped I/O that the test answers: behind the end of memory */
+#define MICRO_MMIO		0x2000000
+
+#define MICRO_VECTOR		0x40
+#define MICRO_TIMER_VECTOR	0x41
+
+/* At GUEST_DATA */
+#define MICRO_HASH		0	/* of every interrupt's place */
+#define MICRO_COUNT		8	/* of interrupts */
+#define MICRO_LIMIT		16	/* an endless loop is left after so many */
+#define MICRO_EXIT		24	/* ... to this address; 0: it is not endless */
+
+#ifndef __ASSEMBLER__
+
+#include "vm.h"
+
+struct micro {
+	const char *name;
+	const char *entry;
+	u64 iterations;
+	bool storm;		/* interrupts from another thread */
+	bool halts;		/* sleeps until one comes */
+	u64 endless;		/* interrupts after which it is left */
+	const char *out;	/* where to */
+};
+
+extern const struct micro micros[];
+extern const unsigned int nr_micros;
+
+/* A VM ready to run @micro */
+void micro_vm(struct vm *vm, const struct micro *micro);
+
+#endif /* !__ASSEMBLER__ */
+#endif /* SELFTESTS_MICRO_H */

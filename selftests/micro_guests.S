@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Registers, set by the host:
+ *	r15	iterations
+ * Results go to rbx, and to memory from GUEST_HEAP on.
+ */
+#include "guest.h"
+#include "micro.h"
+
+#define DATA(offset)	(GUEST_DATA + offset)
+#define APIC_EOI	0xb0
+#define APIC_LVTT	0x320
+#define APIC_TMICT	0x380
+#define APIC_TMCCT	0x390
+#define APIC_TDCR	0x3e0
+#define MSR_TSC		0x10
+
+	.section guest_text, "ax"
+
+	.macro MICRO name
+	.balign 64
+	.globl \name
+\name:
+	.endm
+
+	.macro DONE
+	cli
+	out %al, $PORT_DONE
+	hlt
+	.endm
+
+/* rbx = mix(rbx, rax) */
+	.macro MIX
+	rol $7, %rbx
+	xor %rax, %rbx
+	imul $0x01000193, %rbx, %rbx
+	.endm
+
+/* Every interrupt: where it came, with what in the registers */
+MICRO micro_irq
+	push %rax
+	push %rdx
+	mov DATA(MICRO_HASH), %rdx
+	imul $31, %rdx, %rdx
+	add 16(%rsp), %rdx		/* RIP */
+	imul $31, %rdx, %rdx
+	add 32(%rsp), %rdx		/* RFLAGS */
+	imul $31, %rdx, %rdx
+	add %r15, %rdx
+	imul $31, %rdx, %rdx
+	add %rcx, %rdx
+	imul $31, %rdx, %rdx
+	add %rbx, %rdx
+	mov %rdx, DATA(MICRO_HASH)
+	incq DATA(MICRO_COUNT)
+	mov DATA(MICRO_EXIT), %rax
+	test %rax, %rax
+	jz 1f
+	mov DATA(MICRO_COUNT), %rdx
+	cmp DATA(MICRO_LIMIT), %rdx
+	jb 1f
+	mov %rax, 16(%rsp)
+1:	mov $GUEST_APIC, %eax
+	movl $0, APIC_EOI(%rax)
+	pop %rdx
+	pop %rax
+	iretq
+
+/* The same, and start the LAPIC's timer again */
+MICRO micro_timer_irq
+	push %rax
+	mov $GUEST_APIC, %eax
+	movl $20000, APIC_TMICT(%rax)
+	pop %rax
+	jmp micro_irq
+
+MICRO micro_tsc
+1:	rdtsc
+	shl $32, %rdx
+	or %rdx, %rax
+	MIX
+	rdtscp
+	MIX
+	mov %rcx, %rax
+	MIX
+	mov $MSR_TSC, %ecx
+	rdmsr
+	MIX
+	dec %r15
+	jnz 1b
+	DONE
+
+MICRO micro_pio
+1:	in $MICRO_PORT_VALUE, %al
+	MIX
+	in $MICRO_PORT_VALUE, %ax
+	MIX
+	in $MICRO_PORT_VALUE, %eax
+	MIX
+	out %al, $PORT_NOP
+	dec %r15
+	jnz 1b
+	DONE
+
+MICRO micro_string
+1:	mov $GUEST_HEAP, %edi
+	mov $100, %ecx
+	mov $MICRO_PORT_STRING, %edx
+	rep insl
+	mov %rdi, %rax
+	MIX
+	mov $GUEST_HEAP, %esi
+	mov $10, %ecx
+	mov $PORT_NOP, %edx
+	rep outsb
+	dec %r15
+	jnz 1b
+	DONE
+
+MICRO micro_mmio
+1:	mov $MICRO_MMIO, %edi
+	mov (%rdi), %rax
+	MIX
+	mov 4(%rdi), %eax
+	MIX
+	movzbl 3(%rdi), %eax
+	MIX
+	mov %rbx, 8(%rdi)
+	mov 0xffd(%rdi), %rax		/* two pages */
+	MIX
+	/* the timer's current count, and a register of the LAPIC that stands still */
+	mov $GUEST_APIC, %edi
+	movl $0x0b, APIC_TDCR(%rdi)
+	movl $0x10041, APIC_LVTT(%rdi)	/* masked */
+	movl $100000000, APIC_TMICT(%rdi)
+	mov APIC_TMCCT(%rdi), %eax
+	MIX
+	mov APIC_LVTT(%rdi), %eax
+	MIX
+	dec %r15
+	jnz 1b
+	DONE
+
+/* In the kernel: PIT, PIC, IOAPIC */
+MICRO micro_chips
+	mov $0x34, %al
+	out %al, $0x43
+	mov $0xff, %al
+	out %al, $0x40
+	out %al, $0x40
+1:	xor %eax, %eax
+	out %al, $0x43			/* latch */
+	in $0x40, %al
+	MIX
+	in $0x40, %al
+	MIX
+	in $0x61, %al
+	MIX
+	in $0x21, %al
+	MIX
+	mov $0xfec00000, %edi
+	movl $1, (%rdi)
+	mov 0x10(%rdi), %eax
+	MIX
+	dec %r15
+	jnz 1b
+	DONE
+
+/* Conditional branches, everywhere */
+MICRO micro_branches
+	sti
+1:	mov %r15, %rax
+	MIX
+	test $1, %bl
+	jz 2f
+	inc %rbx
+2:	test $6, %bl
+	jnz 3f
+	add %r15, %rbx
+3:	dec %r15
+	jnz 1b
+	DONE
+
+/* One RIP several times at one count of conditional branches */
+MICRO micro_calls
+	sti
+1:	call 2f
+	call 2f
+	call 2f
+	dec %r15
+	jnz 1b
+	DONE
+2:	mov %r15, %rax
+	MIX
+	ret
+
+/* An interpreter: one indirect jump, many times, with no conditional branch between */
+MICRO micro_indirect
+	sti
+1:	xor %ecx, %ecx
+2:	lea 3f(%rip), %rax
+	mov %rcx, %rdx
+	shr $4, %rdx			/* 0 for 16 rounds, then 1 */
+	shl $6, %rdx
+	add %rdx, %rax
+	inc %rcx
+	jmp *%rax
+	.balign 64
+3:	inc %rbx
+	jmp 2b
+	.balign 64
+4:	mov %rbx, %rax
+	MIX
+	dec %r15
+	jnz 1b
+	DONE
+
+/* No conditional branch at all: only an interrupt ends it */
+MICRO micro_endless
+	sti
+1:	inc %rbx
+	jmp 1b
+	.globl micro_endless_out
+micro_endless_out:
+	DONE
+
+/* Repeated string instructions, short and long */
+MICRO micro_rep
+	sti
+	cld
+1:	mov $GUEST_HEAP, %edi
+	mov $5000, %ecx
+	mov %r15, %rax
+	rep stosb
+	mov $GUEST_HEAP, %esi
+	mov $GUEST_HEAP + 0x10000, %edi
+	mov $3, %ecx
+	rep movsq
+	mov $GUEST_HEAP, %edi
+	mov $5000, %ecx
+	repe scasb
+	mov %rcx, %rax
+	MIX
+	dec %r15
+	jnz 1b
+	DONE
+
+/* Interrupts off most of the time, and shadows: STI, MOV SS */
+MICRO micro_shadow
+	mov %ss, %edx
+1:	sti
+	nop
+	cli
+	mov %r15, %rax
+	MIX
+	mov %edx, %ss
+	inc %rbx
+	sti
+	mov %edx, %ss
+	inc %rbx
+	cli
+	pushf
+	pop %rax
+	MIX
+	dec %r15
+	jnz 1b
+	DONE
+
+/* Flags as the guest sees them: no trap flag, ever */
+MICRO micro_flags
+	sti
+1:	pushf
+	pop %rax
+	MIX
+	pushf
+	popf
+	cmp %rax, %rbx
+	pushf
+	pop %rax
+	MIX
+	dec %r15
+	jnz 1b
+	DONE
+
+/* Debug registers of the guest's own: breakpoints that never hit, and reads of them */
+MICRO micro_debug
+	lea 2f(%rip), %rax
+	mov %rax, %db0
+	mov %rax, %db1
+	mov $0x402, %eax		/* DR0 enabled */
+	mov %rax, %db7
+	sti
+1:	mov %db0, %rax
+	MIX
+	mov %db6, %rax
+	MIX
+	mov %db7, %rax
+	MIX
+	mov %rbx, %db3
+	mov %db3, %rax
+	MIX
+	.rept 20
+	inc %rbx
+	.endr
+	dec %r15
+	jnz 1b
+	xor %eax, %eax
+	mov %rax, %db7
+	DONE
+2:	ud2
+
+MICRO micro_halt
+1:	sti
+	hlt
+	cli
+	mov %r15, %rax
+	MIX
+	dec %r15
+	jnz 1b
+	DONE
+
+/* The LAPIC's timer, one shot after another, while it computes */
+MICRO micro_timer
+	mov $GUEST_APIC, %edi
+	movl $0x0b, APIC_TDCR(%rdi)
+	movl $MICRO_TIMER_VECTOR, APIC_LVTT(%rdi)
+	movl $20000, APIC_TMICT(%rdi)
+	jmp micro_branches
+
+/* Page faults of the host between the guest's instructions */
+MICRO micro_touch
+	sti
+	mov $GUEST_HEAP, %edi
+1:	mov %rbx, (%rdi)
+	mov 8(%rdi), %rax
+	MIX
+	add $1024, %rdi
+	and $0x7fffff, %rdi
+	or $GUEST_HEAP, %rdi
+	dec %r15
+	jnz 1b
+	DONE
+
+	.section .note.GNU-stack, "", @progbits
