@@ -76,7 +76,8 @@ static int replace_kvm_emulate_rdmsr(struct kvm_vcpu *vcpu)
 {
 	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
 	unsigned long *regs = vcpu->arch.regs;
-	unsigned long rip = regs[VCPU_REGS_RIP];
+	unsigned long rip = regs[VCPU_REGS_RIP], rax = regs[VCPU_REGS_RAX];
+	unsigned long rdx = regs[VCPU_REGS_RDX], next;
 	u64 value;
 	int ret;
 
@@ -85,7 +86,13 @@ static int replace_kvm_emulate_rdmsr(struct kvm_vcpu *vcpu)
 		/* It has not moved if the MSR does not exist: always so, or never. */
 		if (ret == 1 && regs[VCPU_REGS_RIP] != rip) {
 			value = (u32)regs[VCPU_REGS_RAX] | (u64)regs[VCPU_REGS_RDX] << 32;
+			next = regs[VCPU_REGS_RIP];
+			/* The state of the machine before the read is what both sides share. */
+			regs[VCPU_REGS_RIP] = rip;
+			regs[VCPU_REGS_RAX] = rax;
+			regs[VCPU_REGS_RDX] = rdx;
 			vm->ops->msr(vm, regs[VCPU_REGS_RCX], &value);
+			regs[VCPU_REGS_RIP] = next;
 			regs[VCPU_REGS_RAX] = (u32)value;
 			regs[VCPU_REGS_RDX] = value >> 32;
 		}

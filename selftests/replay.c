@@ -72,8 +72,30 @@ static void answer(struct vm *vm, struct rng *rng)
 		data[i] = rng_next(rng);
 }
 
+/* A replay that is over holds the vCPU in KVM_RUN: a signal gets it out */
+struct watch {
+	int session;
+	pthread_t runner;
+	pthread_t thread;
+	bool stop;
+};
+
+static void *watch_thread(void *arg)
+{
+	struct watch *watch = arg;
+	struct pollfd pfd = { .fd = watch->session };
+
+	while (!__atomic_load_n(&watch->stop, __ATOMIC_ACQUIRE)) {
+		if (poll(&pfd, 1, 20) > 0) {
+			pthread_kill(watch->runner, SIGUSR1);
+			usleep(2000);
+		}
+	}
+	return NULL;
+}
+
 /* Run until the guest is done; false: KVM_RUN fails, or goes no further, with errno */
-static bool run_guest(struct vm *vm, struct rng *rng, int session)
+static bool run_on(struct vm *vm, struct rng *rng, int session)
 {
 	struct pollfd ended = { .fd = session };
 	struct kvm_run *run = vm->run;
@@ -96,6 +118,18 @@ static bool run_guest(struct vm *vm, struct rng *rng, int session)
 				 run->exit_reason == KVM_EXIT_IO ? run->io.port : 0);
 		answer(vm, rng);
 	}
+}
+
+static bool run_guest(struct vm *vm, struct rng *rng, int session)
+{
+	struct watch watch = { .session = session, .runner = pthread_self() };
+	bool done;
+
+	CHECK(!pthread_create(&watch.thread, NULL, watch_thread, &watch), "pthread_create");
+	done = run_on(vm, rng, session);
+	__atomic_store_n(&watch.stop, true, __ATOMIC_RELEASE);
+	pthread_join(watch.thread, NULL);
+	return done;
 }
 
 static u64 hash_memory(const struct vm *vm)
@@ -211,6 +245,7 @@ static void run_micro(const char *name)
 	u64 rounds = env_u64("KVMFT_ROUNDS", 2), seed = env_u64("KVMFT_SEED", 1), i;
 	const struct micro *micro = micros;
 
+	dev = kvmft_open_ok();
 	while (strcmp(micro->name, name))
 		micro++;
 	for (i = 0; i < rounds; i++)
@@ -238,13 +273,7 @@ MICRO_CASE(touch)
 static void setup(void)
 {
 	kvmft_setup();
-	dev = kvmft_open_ok();
-}
-
-static const char *teardown(void)
-{
-	close(dev);
-	return kvmft_teardown();
+	catch_signal(SIGUSR1);
 }
 
 static const struct tap_case cases[] = {
@@ -268,5 +297,5 @@ static const struct tap_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	return tap_main(argc, argv, &KVMFT_SUITE(cases, setup, teardown));
+	return tap_main(argc, argv, &KVMFT_SUITE(cases, setup, kvmft_teardown));
 }

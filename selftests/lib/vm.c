@@ -81,14 +81,35 @@ static void set_sregs(struct vm *vm)
 	CHECK(!ioctl(vm->vcpu, KVM_SET_SREGS, &sregs), "KVM_SET_SREGS: %m");
 }
 
+/* KVM reports the APIC's number of the CPU that it happens to run on */
+static void set_apic_id(struct kvm_cpuid_entry2 *entry)
+{
+	switch (entry->function) {
+	case 0x1:
+		entry->ebx &= 0x00ffffff;
+		break;
+	case 0xb:
+		entry->edx = 0;
+		break;
+	case 0x8000001e:
+		entry->eax = 0;
+		entry->ebx &= ~0xff;
+		entry->ecx &= ~0xff;
+		break;
+	}
+}
+
 static void set_cpuid(struct vm *vm)
 {
 	struct kvm_cpuid2 *cpuid;
+	unsigned int i;
 
 	cpuid = calloc(1, sizeof(*cpuid) + MAX_CPUID * sizeof(cpuid->entries[0]));
 	CHECK(cpuid, "out of memory");
 	cpuid->nent = MAX_CPUID;
 	CHECK(!ioctl(vm->kvm, KVM_GET_SUPPORTED_CPUID, cpuid), "KVM_GET_SUPPORTED_CPUID: %m");
+	for (i = 0; i < cpuid->nent; i++)
+		set_apic_id(&cpuid->entries[i]);
 	CHECK(!ioctl(vm->vcpu, KVM_SET_CPUID2, cpuid), "KVM_SET_CPUID2: %m");
 	free(cpuid);
 }
