@@ -36,6 +36,7 @@ struct kvmft_arch_events {
  * @events: what to count on the CPU we run on; NULL: not a CPU we know
  * @stable: could the guest be stopped where it is again: no interrupt shadow, no event being
  *	delivered, a debug register free.  On the vCPU's thread, out of the guest
+ * @flags: guest RFLAGS
  * @linear_rip: linear address of the guest's next instruction
  * @regs: fill in what only the vendor knows
  */
@@ -45,6 +46,7 @@ struct kvmft_arch_ops {
 	u32 btf_crc;
 	const struct kvmft_arch_events *(*events)(void);
 	bool (*stable)(const struct kvm_vcpu *vcpu);
+	u64 (*flags)(const struct kvm_vcpu *vcpu);
 	u64 (*linear_rip)(const struct kvm_vcpu *vcpu);
 	void (*regs)(const struct kvm_vcpu *vcpu, struct kvmft_regs *regs);
 };

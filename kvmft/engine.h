@@ -6,12 +6,13 @@
 #define _KVMFT_ENGINE_H
 
 #include <linux/fs.h>
+#include <linux/sizes.h>
 
 #include "logfile.h"
 #include "vcpu.h"
 
 /* Memory of the ring; and what a boundary finds free of it before the guest runs on. */
-#define KVMFT_RING_SIZE		(1UL << 20)
+#define KVMFT_RING_SIZE		SZ_1M
 #define KVMFT_RING_RESERVE	(4 * KVMFT_ENTRY_SIZE_MAX)
 
 /**

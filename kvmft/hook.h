@@ -99,8 +99,9 @@ struct kvmft_hook {
 
 /*
  * Hooks are counted: the first user installs them, the last one removes them.
- * @lists are @nr NULL-terminated lists, the most frequently called first; @vendor is pinned while they are installed.  A function that is missing, inlined or not
- * traceable is named in the kernel log and nothing is installed (-EOPNOTSUPP).
+ * @lists are @nr NULL-terminated lists, the most frequently called first; @vendor is pinned
+ * while they are installed.  A function that is missing, inlined or not traceable is named in
+ * the kernel log and nothing is installed (-EOPNOTSUPP).
  * Both may sleep, for as long as other tasks are preempted inside a hook.
  */
 int kvmft_hooks_get(struct kvmft_hook *const *const *lists, int nr, struct module *vendor);

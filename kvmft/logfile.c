@@ -24,6 +24,7 @@ static __printf(3, 4) int fail(struct kvmft_logfile *lf, int error, const char *
 	va_start(args, fmt);
 	vsnprintf(lf->reason, sizeof(lf->reason), fmt, args);
 	va_end(args);
+	/* Pairs with kvmft_logfile_error(): then the reason is complete. */
 	smp_store_release(&lf->error, error);
 	wake_up_all(&lf->wait);
 	return error;
@@ -36,7 +37,8 @@ static int write_all(struct kvmft_logfile *lf, const void *buf, size_t len)
 	while (len) {
 		done = kernel_write(lf->file, buf, len, &lf->pos);
 		if (done <= 0)
-			return fail(lf, done ?: -EIO, "the log can not be written (error %zd) at entry %llu",
+			return fail(lf, done ?: -EIO,
+				    "the log can not be written (error %zd) at entry %llu",
 				    done ?: -EIO, lf->codec.seq);
 		buf += done;
 		len -= done;
@@ -96,7 +98,7 @@ static int write_thread(void *data)
 		wait_event_idle_timeout(lf->wait,
 					kvmft_log_used(lf->log) >= KVMFT_BLOCK_MAX / 2 ||
 					READ_ONCE(lf->stop), WRITE_INTERVAL);
-		/* What came before the stop is seen below. */
+		/* Pairs with kvmft_logfile_close(): what came before is seen below. */
 		stop = smp_load_acquire(&lf->stop);
 		while (!lf->error && kvmft_log_used(lf->log))
 			write_block(lf);
@@ -126,7 +128,7 @@ static ssize_t read_all(struct kvmft_logfile *lf, void *buf, size_t len)
 	return have;
 }
 
-static int truncated(struct kvmft_logfile *lf)
+static int fail_short(struct kvmft_logfile *lf)
 {
 	return fail(lf, -ENODATA, "the log is truncated at entry %llu", lf->codec.seq);
 }
@@ -145,19 +147,21 @@ static int read_block(struct kvmft_logfile *lf)
 	if (have <= 0)
 		return have ?: 1;
 	if (have < HEADER_SIZE)
-		return truncated(lf);
+		return fail_short(lf);
 	len = kvmft_block_check(header, seq);
 	if (len < 0)
-		return fail(lf, len, "the log is damaged at entry %llu: no block of entries begins there",
+		return fail(lf, len,
+			    "the log is damaged at entry %llu: no block of entries begins there",
 			    seq);
 	have = read_all(lf, entries, len);
 	if (have < 0)
 		return have;
 	if (have < len)
-		return truncated(lf);
+		return fail_short(lf);
 	if (kvmft_block_check_entries(header, entries, len))
-		return fail(lf, -EBADMSG, "the log is damaged between entries %llu and %llu (checksum)",
-			    seq, seq + le32_to_cpu(header->nr) - 1);
+		return fail(lf, -EBADMSG,
+			    "the log is damaged between entries %llu and %llu (checksum)", seq,
+			    seq + le32_to_cpu(header->nr) - 1);
 	nr = count_entries(&lf->codec, entries, len, &used);
 	if (nr < 0 || nr != le32_to_cpu(header->nr) || used != len)
 		return fail(lf, -EBADMSG, "entry %llu of the log is malformed", lf->codec.seq);
@@ -178,6 +182,7 @@ static int read_thread(void *data)
 
 	while (!ret && !READ_ONCE(lf->stop))
 		ret = read_block(lf);
+	/* Pairs with the replay's fetch(): all of it is in the ring. */
 	smp_store_release(&lf->ended, true);
 	wake_up_all(&lf->wait);
 	/* kthread_stop() waits for it in any case. */
@@ -256,6 +261,7 @@ int kvmft_logfile_close(struct kvmft_logfile *lf)
 {
 	int error;
 
+	/* Pairs with write_thread(). */
 	smp_store_release(&lf->stop, true);
 	wake_up_all(&lf->wait);
 	kthread_stop(lf->thread);
@@ -269,6 +275,7 @@ int kvmft_logfile_close(struct kvmft_logfile *lf)
 
 int kvmft_logfile_error(const struct kvmft_logfile *lf)
 {
+	/* Pairs with fail(). */
 	return smp_load_acquire(&lf->error);
 }
 

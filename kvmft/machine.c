@@ -24,9 +24,9 @@ struct kvmft_hook *const kvmft_vm_callees[] = {
 static const char *refusal(struct kvm *kvm, struct kvm_vcpu *vcpu)
 {
 	if (kvm->arch.irqchip_mode != KVM_IRQCHIP_KERNEL)
-		return "the interrupt chips are not in the kernel: QEMU needs -machine kernel-irqchip=on";
+		return "the interrupt chips are not in the kernel (QEMU: -machine kernel-irqchip=on)";
 	if (!list_empty(&kvm->ioeventfds))
-		return "an ioeventfd is in use: a device (virtio, vhost) would write to memory unseen; remove it";
+		return "an ioeventfd is in use: a device (virtio, vhost) would write memory unseen";
 	if (vcpu->arch.apic_base & X2APIC_ENABLE)
 		return "the guest uses the x2APIC";
 	if (vcpu->arch.pv_time.active || vcpu->arch.st.msr_val || vcpu->arch.apf.msr_en_val ||

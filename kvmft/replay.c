@@ -494,7 +494,8 @@ static void replay_msr(struct kvmft_vcpu *vcpu, u32 index, u64 *value)
 	if (!expect(replay, KVMFT_ENTRY_MSR, "a read of an MSR"))
 		return;
 	if (entry->addr != index)
-		diverge(replay, "the guest read MSR %#x, in the log it is %#llx", index, entry->addr);
+		diverge(replay, "the guest read MSR %#x, in the log it is %#llx", index,
+			entry->addr);
 	else
 		*value = entry->value;
 }
@@ -525,7 +526,8 @@ static void replay_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 ad
 		return;
 	if (entry->space != space || entry->addr != addr || entry->len != len ||
 	    memcmp(data, entry->data, len)) {
-		diverge(replay, "the guest wrote %u bytes to %#llx, in the log it is %u to %#llx, or another value",
+		diverge(replay,
+			"the guest wrote %u bytes to %#llx, in the log it is %u to %#llx, or another value",
 			len, addr, entry->len, entry->addr);
 		return;
 	}

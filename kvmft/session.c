@@ -19,7 +19,6 @@
 #include <linux/poll.h>
 #include <linux/slab.h>
 
-#include "machine.h"
 #include "session.h"
 #include "trace.h"
 
@@ -59,6 +58,12 @@ static const char *end_text(enum kvmft_end end)
 	return "unknown";
 }
 
+static const struct kvmft_engine *engine_of(const struct kvmft_session *session)
+{
+	/* Pairs with set_engine(): it has been set up. */
+	return smp_load_acquire(&session->engine);
+}
+
 static struct kvmft_session *of_vcpu(struct kvmft_vcpu *vcpu)
 {
 	return container_of(vcpu, struct kvmft_session, vcpu);
@@ -81,7 +86,7 @@ static void release(struct kvmft_session *session, enum kvmft_end why)
 	session->released = true;
 	if (engine && engine->mode == KVMFT_MODE_REPLAY) {
 		if (why != KVMFT_END_VM_DESTROYED)
-			kvmft_machine_kill(&session->vcpu.vm);
+			kvmft_vcpu_kill(&session->vcpu);
 		kvmft_engine_cancel(engine);
 	} else if (engine) {
 		kvmft_record_cancel(engine);
@@ -234,14 +239,14 @@ enum kvmft_end kvmft_session_end(const struct kvmft_session *session)
 
 enum kvmft_mode kvmft_session_mode(const struct kvmft_session *session)
 {
-	const struct kvmft_engine *engine = smp_load_acquire(&session->engine);
+	const struct kvmft_engine *engine = engine_of(session);
 
 	return engine ? engine->mode : KVMFT_MODE_COUNT;
 }
 
 const char *kvmft_session_reason(const struct kvmft_session *session)
 {
-	const struct kvmft_engine *engine = smp_load_acquire(&session->engine);
+	const struct kvmft_engine *engine = engine_of(session);
 
 	/* Written before @end is set. */
 	return engine && kvmft_session_end(session) ? engine->reason : "";
@@ -257,7 +262,7 @@ bool kvmft_session_is_over(struct kvmft_session *session)
 
 void kvmft_session_status(struct kvmft_session *session, struct kvmft_session_status *status)
 {
-	const struct kvmft_engine *engine = smp_load_acquire(&session->engine);
+	const struct kvmft_engine *engine = engine_of(session);
 	struct kvmft_vcpu_state state;
 
 	status->id = session->vcpu.id;
@@ -304,6 +309,7 @@ static int set_engine(struct kvmft_session *session, struct kvmft_engine *engine
 {
 	if (IS_ERR(engine))
 		return PTR_ERR(engine);
+	/* Pairs with engine_of(). */
 	smp_store_release(&session->engine, engine);
 	return 0;
 }

@@ -59,6 +59,11 @@ static u64 linear_rip(const struct kvm_vcpu *vcpu)
 	return vmcb_of(vcpu)->save.cs.base + vcpu->arch.regs[VCPU_REGS_RIP];
 }
 
+static u64 svm_flags(const struct kvm_vcpu *vcpu)
+{
+	return vmcb_of(vcpu)->save.rflags;
+}
+
 static int free_slot(u64 dr7)
 {
 	int slot;
@@ -191,7 +196,6 @@ static void describe_exit(struct kvm_vcpu *vcpu, const struct kvmft_run *run,
 	exit->nmi = exit->code == SVM_EXIT_NMI;
 	exit->rip = vcpu->arch.regs[VCPU_REGS_RIP];
 	exit->linear = linear_rip(vcpu);
-	exit->flags = vmcb->save.rflags;
 	exit->breakpoint = false;
 	exit->sync = is_sync(exit->code);
 	if (exit->code == EXIT_DB && own_debug_exit(vcpu, run, stolen, exit))
@@ -359,6 +363,7 @@ const struct kvmft_arch_ops kvmft_svm_ops = {
 	.btf_crc = KVMFT_BTF_CRC_kvm_amd,
 	.events = svm_events,
 	.stable = svm_stable,
+	.flags = svm_flags,
 	.linear_rip = linear_rip,
 	.regs = svm_regs,
 };

@@ -192,6 +192,7 @@ static void vcpu_write(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, co
 static bool vcpu_input(struct kvmft_vm *vm, const struct kvmft_input *input)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+	/* Pairs with kvmft_vcpu_set_engine(): its context is set up. */
 	const struct kvmft_engine_ops *engine = smp_load_acquire(&vcpu->engine);
 
 	return engine && engine->input(vcpu, input);
@@ -250,6 +251,11 @@ void kvmft_vcpu_release(struct kvmft_vcpu *vcpu)
 	kvm_vcpu_kick(kvm_vcpu);
 }
 
+void kvmft_vcpu_kill(struct kvmft_vcpu *vcpu)
+{
+	kvmft_machine_kill(&vcpu->vm);
+}
+
 void kvmft_vcpu_drain(struct kvmft_vcpu *vcpu)
 {
 	wait_for_completion(&vcpu->vm.idle);
@@ -296,7 +302,7 @@ int kvmft_vcpu_set_engine(struct kvmft_vcpu *vcpu, const struct kvmft_engine_ops
 	if (!ret) {
 		vcpu->context = context;
 		vcpu->moved = true;
-		/* Inputs may arrive at once, on any thread. */
+		/* Inputs may arrive at once, on any thread: see vcpu_input(). */
 		smp_store_release(&vcpu->engine, engine);
 		kvm_make_request(KVM_REQ_EVENT, kvm_vcpu);
 	}
@@ -306,8 +312,11 @@ int kvmft_vcpu_set_engine(struct kvmft_vcpu *vcpu, const struct kvmft_engine_ops
 
 u32 kvmft_vcpu_hash(const struct kvmft_vcpu *vcpu)
 {
-	return kvmft_machine_state(&vcpu->vm, vcpu->vm.vcpu->arch.regs[VCPU_REGS_RIP],
-				   vcpu->last.flags, &vcpu->state.pos, vcpu->sync_exits);
+	const struct kvm_vcpu *kvm_vcpu = vcpu->vm.vcpu;
+
+	return kvmft_machine_state(&vcpu->vm, kvm_vcpu->arch.regs[VCPU_REGS_RIP],
+				   vcpu->arch->flags(kvm_vcpu), &vcpu->state.pos,
+				   vcpu->sync_exits);
 }
 
 void kvmft_vcpu_set_overflow(struct kvmft_vcpu *vcpu, u64 distance)

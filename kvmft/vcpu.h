@@ -125,6 +125,9 @@ void kvmft_vcpu_release(struct kvmft_vcpu *vcpu);
 /* Wait until no hooked call uses @vcpu, and give back what it held.  Sleeps. */
 void kvmft_vcpu_drain(struct kvmft_vcpu *vcpu);
 
+/* It never runs again: KVM_RUN returns -EIO.  The VM still exists. */
+void kvmft_vcpu_kill(struct kvmft_vcpu *vcpu);
+
 void kvmft_vcpu_snapshot(struct kvmft_vcpu *vcpu, struct kvmft_vcpu_state *state);
 
 /*

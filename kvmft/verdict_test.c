@@ -131,6 +131,18 @@ static void long_reason_is_cut(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, strlen(report->reason), sizeof(report->reason) - 1);
 }
 
+/* A stop is asked for so much earlier that none seen would have come behind its place. */
+static void margin(struct kunit *test)
+{
+	struct kvmft_verdict_report *report = new_report(test);
+
+	KUNIT_EXPECT_EQ(test, kvmft_verdict_margin(report), KVMFT_MARGIN_MIN);
+	kvmft_verdict_stop(report, 100, 103, true);
+	KUNIT_EXPECT_EQ(test, kvmft_verdict_margin(report), KVMFT_MARGIN_MIN);
+	kvmft_verdict_stop(report, 100, 3000, true);
+	KUNIT_EXPECT_EQ(test, kvmft_verdict_margin(report), 4 * 2900);
+}
+
 static struct kunit_case verdict_cases[] = {
 	KUNIT_CASE(exact),
 	KUNIT_CASE(one_wrong_window_refuses),
@@ -139,6 +151,7 @@ static struct kunit_case verdict_cases[] = {
 	KUNIT_CASE(nothing_measured_refuses),
 	KUNIT_CASE(skid_histogram),
 	KUNIT_CASE(long_reason_is_cut),
+	KUNIT_CASE(margin),
 	{}
 };
 

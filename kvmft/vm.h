@@ -43,7 +43,6 @@ struct kvmft_run {
  * @breakpoint: kvmft_run.breakpoint did
  * @rip: guest RIP
  * @linear: its linear address
- * @flags: guest RFLAGS
  * @code: the vendor's exit code
  */
 struct kvmft_exit {
@@ -52,7 +51,6 @@ struct kvmft_exit {
 	bool breakpoint;
 	u64 rip;
 	u64 linear;
-	u64 flags;
 	u64 code;
 };
 

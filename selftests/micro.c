@@ -3,12 +3,6 @@
 
 #include "micro.h"
 
-extern const char micro_irq[], micro_timer_irq[], micro_endless_out[];
-extern const char micro_tsc[], micro_pio[], micro_string[], micro_mmio[], micro_chips[];
-extern const char micro_branches[], micro_calls[], micro_indirect[], micro_endless[];
-extern const char micro_rep[], micro_shadow[], micro_flags[], micro_debug[], micro_halt[];
-extern const char micro_timer[], micro_touch[];
-
 const struct micro micros[] = {
 	{ .name = "tsc", .entry = micro_tsc, .iterations = 50 },
 	{ .name = "pio", .entry = micro_pio, .iterations = 50 },

@@ -36,6 +36,13 @@ struct micro {
 	const char *out;	/* where to */
 };
 
+/* Code in micro_guests.S */
+extern const char micro_irq[], micro_timer_irq[], micro_endless_out[];
+extern const char micro_tsc[], micro_pio[], micro_string[], micro_mmio[], micro_chips[];
+extern const char micro_branches[], micro_calls[], micro_indirect[], micro_endless[];
+extern const char micro_rep[], micro_shadow[], micro_flags[], micro_debug[], micro_halt[];
+extern const char micro_timer[], micro_touch[];
+
 extern const struct micro micros[];
 extern const unsigned int nr_micros;
 
