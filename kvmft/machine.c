@@ -24,7 +24,7 @@ struct kvmft_hook *const kvmft_vm_callees[] = {
 static const char *refusal(struct kvm *kvm, struct kvm_vcpu *vcpu)
 {
 	if (kvm->arch.irqchip_mode != KVM_IRQCHIP_KERNEL)
-		return "the interrupt chips are not in the kernel (QEMU: -machine kernel-irqchip=on)";
+		return "its interrupt chips are not in the kernel (-machine kernel-irqchip=on)";
 	if (!list_empty(&kvm->ioeventfds))
 		return "an ioeventfd is in use: a device (virtio, vhost) would write memory unseen";
 	if (vcpu->arch.apic_base & X2APIC_ENABLE)

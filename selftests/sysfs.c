@@ -25,7 +25,7 @@ static const char *const device_attrs[] = {
 
 static const char *const session_attrs[] = {
 	"state", "end", "exits", "cond", "taken", "stop_at", "stopped_at", "overflows",
-	"lost", "spurious",
+	"lost", "spurious", "mode", "seq", "log_bytes", "inputs", "landings", "digests", "reason",
 };
 
 /* Text of an attribute: the session's, or the device's for id 0 */
@@ -148,6 +148,11 @@ static void compare_session(int session, u64 id)
 	CHECK_EQ(number(id, "overflows"), status.overflows, "overflows");
 	CHECK_EQ(number(id, "lost"), status.lost, "lost");
 	CHECK_EQ(number(id, "spurious"), status.spurious, "spurious");
+	CHECK_EQ(number(id, "seq"), status.seq, "seq");
+	CHECK_EQ(number(id, "log_bytes"), status.log_bytes, "log_bytes");
+	CHECK_EQ(number(id, "inputs"), status.inputs, "inputs");
+	CHECK_EQ(number(id, "landings"), status.landings, "landings");
+	CHECK_EQ(number(id, "digests"), status.digests, "digests");
 }
 
 static void session(void)
