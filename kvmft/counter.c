@@ -75,7 +75,7 @@ int kvmft_counter_open(struct kvmft_counter *counter, u64 cond, u64 taken)
 		return PTR_ERR(ev);
 	counter->cond = ev;
 
-	ev = open_event(taken, 0, NULL);
+	ev = open_event(taken, PERIOD_IDLE, counter);
 	if (IS_ERR(ev)) {
 		perf_event_release_kernel(counter->cond);
 		return PTR_ERR(ev);
@@ -131,18 +131,24 @@ static void restart(struct perf_event *event, u64 left)
 	event->pmu->start(event, PERF_EF_RELOAD);
 }
 
-void kvmft_counter_arm(struct kvmft_counter *counter, u64 distance)
+void kvmft_counter_arm(struct perf_event *event, u64 distance)
 {
-	restart(counter->cond, min_t(u64, distance, PERIOD_IDLE));
+	restart(event, min_t(u64, distance, PERIOD_IDLE));
+}
+
+static void unthrottle(struct perf_event *event)
+{
+	struct hw_perf_event *hw = &event->hw;
+
+	if (unlikely(hw->state & PERF_HES_STOPPED))
+		restart(event, local64_read(&hw->period_left));
+	hw->interrupts = 0;
 }
 
 void kvmft_counter_unthrottle(struct kvmft_counter *counter)
 {
-	struct hw_perf_event *hw = &counter->cond->hw;
-
-	if (unlikely(hw->state & PERF_HES_STOPPED))
-		restart(counter->cond, local64_read(&hw->period_left));
-	hw->interrupts = 0;
+	unthrottle(counter->cond);
+	unthrottle(counter->taken);
 }
 
 unsigned int kvmft_counter_interrupts(struct kvmft_counter *counter)

@@ -18,7 +18,7 @@
  * @cond: retired conditional branches
  * @taken: retired taken branches
  * @thread: whose they are; NULL: closed.  Only compared, never followed.
- * @interrupts: overflow interrupts of @cond since it was last asked
+ * @interrupts: overflow interrupts since it was last asked
  */
 struct kvmft_counter {
 	struct perf_event *cond;
@@ -44,10 +44,10 @@ bool kvmft_counter_active(const struct kvmft_counter *counter);
 void kvmft_counter_read(struct kvmft_counter *counter, struct kvmft_position_raw *raw);
 
 /*
- * Make the counter of conditional branches overflow after @distance, or not in
- * practice (KVMFT_STOP_DISARM).  Interrupts off, while active.
+ * Make one of the counters overflow after @distance, or not in practice
+ * (KVMFT_STOP_DISARM).  Interrupts off, while active.
  */
-void kvmft_counter_arm(struct kvmft_counter *counter, u64 distance);
+void kvmft_counter_arm(struct perf_event *event, u64 distance);
 
 /*
  * Perf stops a counter that overflows more often than kernel.perf_event_max_sample_rate

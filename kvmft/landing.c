@@ -5,10 +5,9 @@ struct kvmft_landing kvmft_landing_plan(const struct kvmft_target *target,
 					const struct kvmft_position *now, u64 rip, u64 margin)
 {
 	struct kvmft_landing plan = { .step = KVMFT_LANDING_PASSED };
-	u64 distance;
+	u64 cond, taken;
 
-	if (now->cond > target->pos.cond ||
-	    (now->cond == target->pos.cond && now->taken > target->pos.taken))
+	if (now->cond > target->pos.cond || now->taken > target->pos.taken)
 		return plan;
 	/*
 	 * Between two visits of one instruction there is a taken branch: same counts and
@@ -20,13 +19,18 @@ struct kvmft_landing kvmft_landing_plan(const struct kvmft_target *target,
 		return plan;
 	}
 
-	distance = target->pos.cond - now->cond;
-	if (distance > margin && distance - margin >= KVMFT_STOP_DISTANCE_MIN) {
-		plan.step = KVMFT_LANDING_RUN;
-		plan.distance = distance - margin;
+	cond = target->pos.cond - now->cond;
+	taken = target->pos.taken - now->taken;
+	plan.step = KVMFT_LANDING_RUN;
+	if (cond >= margin + KVMFT_STOP_DISTANCE_MIN) {
+		plan.cond = cond - margin;
+	} else if (taken >= margin + KVMFT_STOP_DISTANCE_MIN) {
+		plan.cond = cond + KVMFT_STOP_DISTANCE_MIN;
+		plan.taken = taken - margin;
 	} else {
 		plan.step = KVMFT_LANDING_BREAK;
-		plan.distance = distance + KVMFT_STOP_DISTANCE_MIN;
+		plan.cond = cond + KVMFT_STOP_DISTANCE_MIN;
+		plan.taken = taken + KVMFT_STOP_DISTANCE_MIN;
 	}
 	return plan;
 }

@@ -24,10 +24,9 @@ struct kvmft_target {
 /**
  * enum kvmft_landing_step - what to do next
  * @KVMFT_LANDING_HERE: the guest is there
- * @KVMFT_LANDING_RUN: it is far: run, and overflow after kvmft_landing.distance
- *	conditional branches
- * @KVMFT_LANDING_BREAK: it is near: stop it at every execution of the instruction, and
- *	as a net below let the counter overflow after kvmft_landing.distance
+ * @KVMFT_LANDING_RUN: it is far: run until a counter overflows
+ * @KVMFT_LANDING_BREAK: it is near: stop it at every execution of the instruction; the
+ *	counters overflow behind the place, as a net below
  * @KVMFT_LANDING_PASSED: it has been there, or on another way: never again
  */
 enum kvmft_landing_step {
@@ -40,16 +39,18 @@ enum kvmft_landing_step {
 /**
  * struct kvmft_landing - a plan, for the next run in the guest
  * @step: see &enum kvmft_landing_step
- * @distance: see there
+ * @cond: conditional branches from here to an overflow; 0: none
+ * @taken: the same for taken branches: a loop may have no other
  */
 struct kvmft_landing {
 	enum kvmft_landing_step step;
-	u64 distance;
+	u64 cond;
+	u64 taken;
 };
 
 /*
  * The guest is at @now, its next instruction at the linear address @rip; an overflow
- * interrupt may come up to @margin conditional branches late.
+ * interrupt may come up to @margin branches late.
  */
 struct kvmft_landing kvmft_landing_plan(const struct kvmft_target *target,
 					const struct kvmft_position *now, u64 rip, u64 margin);

@@ -9,55 +9,66 @@ static const struct kvmft_target target = {
 };
 
 static void check(struct kunit *test, u64 cond, u64 taken, u64 rip, u64 margin,
-		  enum kvmft_landing_step step, u64 distance)
+		  enum kvmft_landing_step step, u64 to_cond, u64 to_taken)
 {
 	struct kvmft_position now = { .cond = cond, .taken = taken };
 	struct kvmft_landing plan = kvmft_landing_plan(&target, &now, rip, margin);
 
 	KUNIT_EXPECT_EQ(test, plan.step, step);
-	KUNIT_EXPECT_EQ(test, plan.distance, distance);
+	KUNIT_EXPECT_EQ(test, plan.cond, to_cond);
+	KUNIT_EXPECT_EQ(test, plan.taken, to_taken);
 }
 
 static void far_away(struct kunit *test)
 {
-	check(test, 0, 0, 0x1000, 100, KVMFT_LANDING_RUN, 900);
-	check(test, 0, 0, 0x401000, 100, KVMFT_LANDING_RUN, 900);
-	check(test, 898, 0, 0x401000, 100, KVMFT_LANDING_RUN, 2);
-	check(test, 0, 0, 0x1000, 0, KVMFT_LANDING_RUN, 1000);
+	check(test, 0, 0, 0x1000, 100, KVMFT_LANDING_RUN, 900, 0);
+	check(test, 0, 0, 0x401000, 100, KVMFT_LANDING_RUN, 900, 0);
+	check(test, 898, 0, 0x401000, 100, KVMFT_LANDING_RUN, 2, 0);
+	check(test, 0, 0, 0x1000, 0, KVMFT_LANDING_RUN, 1000, 0);
+}
+
+/* Few conditional branches, many others: call, ret, jmp. */
+static void far_in_taken_branches(struct kunit *test)
+{
+	check(test, 899, 0, 0x401000, 100, KVMFT_LANDING_RUN, 103, 600);
+	check(test, 1000, 0, 0x401000, 100, KVMFT_LANDING_RUN, 2, 600);
+	check(test, 1000, 598, 0x401000, 100, KVMFT_LANDING_RUN, 2, 2);
 }
 
 /* An overflow can not be asked for after less than two events. */
 static void near(struct kunit *test)
 {
-	check(test, 899, 0, 0x401000, 100, KVMFT_LANDING_BREAK, 103);
-	check(test, 900, 0, 0x401000, 100, KVMFT_LANDING_BREAK, 102);
-	check(test, 999, 0, 0x401000, 100, KVMFT_LANDING_BREAK, 3);
-	check(test, 0, 0, 0x401000, 5000, KVMFT_LANDING_BREAK, 1002);
-	check(test, 999, 0, 0x401000, 0, KVMFT_LANDING_BREAK, 3);
+	check(test, 899, 650, 0x401000, 100, KVMFT_LANDING_BREAK, 103, 52);
+	check(test, 900, 599, 0x401000, 100, KVMFT_LANDING_BREAK, 102, 103);
+	check(test, 999, 700, 0x401000, 100, KVMFT_LANDING_BREAK, 3, 2);
+	check(test, 0, 0, 0x401000, 5000, KVMFT_LANDING_BREAK, 1002, 702);
+	check(test, 999, 699, 0x401000, 0, KVMFT_LANDING_BREAK, 3, 3);
 }
 
 /* Same count of conditional branches, same instruction, another visit. */
 static void other_visit(struct kunit *test)
 {
-	check(test, 1000, 699, 0x401000, 100, KVMFT_LANDING_BREAK, 2);
-	check(test, 1000, 700, 0x400fff, 100, KVMFT_LANDING_BREAK, 2);
-	check(test, 1000, 701, 0x401000, 100, KVMFT_LANDING_PASSED, 0);
+	check(test, 1000, 699, 0x401000, 100, KVMFT_LANDING_BREAK, 2, 3);
+	check(test, 1000, 700, 0x400fff, 100, KVMFT_LANDING_BREAK, 2, 2);
+	check(test, 1000, 701, 0x401000, 100, KVMFT_LANDING_PASSED, 0, 0);
+	check(test, 999, 701, 0x401000, 100, KVMFT_LANDING_PASSED, 0, 0);
 }
 
 static void arrived(struct kunit *test)
 {
-	check(test, 1000, 700, 0x401000, 0, KVMFT_LANDING_HERE, 0);
-	check(test, 1000, 700, 0x401000, 5000, KVMFT_LANDING_HERE, 0);
+	check(test, 1000, 700, 0x401000, 0, KVMFT_LANDING_HERE, 0, 0);
+	check(test, 1000, 700, 0x401000, 5000, KVMFT_LANDING_HERE, 0, 0);
 }
 
 static void overshot(struct kunit *test)
 {
-	check(test, 1001, 0, 0x401000, 100, KVMFT_LANDING_PASSED, 0);
-	check(test, U64_MAX, 0, 0x401000, U64_MAX, KVMFT_LANDING_PASSED, 0);
+	check(test, 1001, 0, 0x401000, 100, KVMFT_LANDING_PASSED, 0, 0);
+	check(test, U64_MAX, 0, 0x401000, 100, KVMFT_LANDING_PASSED, 0, 0);
 }
 
 static struct kunit_case landing_cases[] = {
 	KUNIT_CASE(far_away),
+	KUNIT_CASE(far_in_taken_branches),
 	KUNIT_CASE(near),
 	KUNIT_CASE(other_visit),
 	KUNIT_CASE(arrived),

@@ -321,7 +321,8 @@ static int record_boundary(struct kvmft_vcpu *vcpu)
 		apply(record, KVMFT_AT_POSITION);
 	} else {
 		record->nudge = NUDGE_BRANCH;
-		kvmft_vcpu_set_overflow(vcpu, KVMFT_STOP_DISTANCE_MIN);
+		kvmft_vcpu_set_overflow(vcpu, KVMFT_STOP_DISTANCE_MIN,
+					KVMFT_STOP_DISTANCE_MIN);
 		return 0;
 	}
 

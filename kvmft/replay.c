@@ -372,14 +372,14 @@ static bool at_position(struct kvmft_replay *replay)
 	case KVMFT_LANDING_HERE:
 		if (kvmft_machine_delivering(&vcpu->vm))
 			break;
-		kvmft_vcpu_set_overflow(vcpu, 0);
+		kvmft_vcpu_set_overflow(vcpu, 0, 0);
 		apply(replay);
 		return !replay->engine.end;
 	case KVMFT_LANDING_BREAK:
 		replay->breakpoint = true;
 		fallthrough;
 	case KVMFT_LANDING_RUN:
-		kvmft_vcpu_set_overflow(vcpu, plan.distance);
+		kvmft_vcpu_set_overflow(vcpu, plan.cond, plan.taken);
 		break;
 	case KVMFT_LANDING_PASSED:
 		diverge(replay, "overshoot: branches %llu/%llu, rip %#llx, has passed",

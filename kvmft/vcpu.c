@@ -98,7 +98,14 @@ static void vcpu_enter(struct kvmft_vm *vm, struct kvmft_run *run)
 	distance = kvmft_stop_enter(&vcpu->state.stop, vcpu->state.pos.cond, interrupts);
 	write_seqcount_end(&vcpu->seq);
 	if (distance)
-		kvmft_counter_arm(&vcpu->counter, distance);
+		kvmft_counter_arm(vcpu->counter.cond, distance);
+	if (unlikely(vcpu->taken_in || vcpu->taken_armed)) {
+		/* This entry counts, too. */
+		distance = vcpu->taken_in ? vcpu->taken_in + vcpu->events->taken_per_entry :
+					    KVMFT_STOP_DISARM;
+		kvmft_counter_arm(vcpu->counter.taken, distance);
+		vcpu->taken_armed = vcpu->taken_in;
+	}
 }
 
 static void vcpu_exit(struct kvmft_vm *vm, const struct kvmft_exit *exit)
@@ -284,7 +291,7 @@ int kvmft_vcpu_request_stop(struct kvmft_vcpu *vcpu, u64 distance)
 	if (vcpu->engine)
 		ret = -EBUSY;
 	else
-		kvmft_vcpu_set_overflow(vcpu, distance);
+		kvmft_vcpu_set_overflow(vcpu, distance, 0);
 	mutex_unlock(&kvm_vcpu->mutex);
 	return ret;
 }
@@ -319,13 +326,14 @@ u32 kvmft_vcpu_hash(const struct kvmft_vcpu *vcpu)
 				   vcpu->sync_exits);
 }
 
-void kvmft_vcpu_set_overflow(struct kvmft_vcpu *vcpu, u64 distance)
+void kvmft_vcpu_set_overflow(struct kvmft_vcpu *vcpu, u64 cond, u64 taken)
 {
 	unsigned long flags;
 
 	local_irq_save(flags);
 	write_seqcount_begin(&vcpu->seq);
-	kvmft_stop_request(&vcpu->state.stop, vcpu->state.pos.cond, distance);
+	kvmft_stop_request(&vcpu->state.stop, vcpu->state.pos.cond, cond);
 	write_seqcount_end(&vcpu->seq);
 	local_irq_restore(flags);
+	vcpu->taken_in = taken;
 }

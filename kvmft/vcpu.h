@@ -75,6 +75,8 @@ struct kvmft_engine_ops {
  * @context: the engine's own
  * @sync_exits: number of synchronous exits since @engine was set
  * @last: the last exit
+ * @taken_in: taken branches from the last exit to an overflow that is wanted; 0: none
+ * @taken_armed: the counter is set to one
  * @moved: the vCPU has been in the guest since the engine set this to false
  * @seq: protects @state
  * @state: see &struct kvmft_vcpu_state
@@ -98,6 +100,8 @@ struct kvmft_vcpu {
 	void *context;
 	u64 sync_exits;
 	struct kvmft_exit last;
+	u64 taken_in;
+	bool taken_armed;
 	bool moved;
 
 	seqcount_t seq;
@@ -141,7 +145,10 @@ int kvmft_vcpu_request_stop(struct kvmft_vcpu *vcpu, u64 distance);
 /* Hash of its state, for the check of an entry. */
 u32 kvmft_vcpu_hash(const struct kvmft_vcpu *vcpu);
 
-/* Let the counter overflow @distance conditional branches from here; 0: not any more. */
-void kvmft_vcpu_set_overflow(struct kvmft_vcpu *vcpu, u64 distance);
+/*
+ * Let the counters overflow @cond conditional branches and @taken taken branches from here; 0:
+ * not any more.
+ */
+void kvmft_vcpu_set_overflow(struct kvmft_vcpu *vcpu, u64 cond, u64 taken);
 
 #endif /* _KVMFT_VCPU_H */
