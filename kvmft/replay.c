@@ -335,8 +335,6 @@ static void apply(struct kvmft_replay *replay)
 	if (entry->at == KVMFT_AT_POSITION && !entry->more)
 		WRITE_ONCE(engine->progress.landings, engine->progress.landings + 1);
 	vcpu->moved = false;
-	/* KVM is about to look at the chips anyway. */
-	kvm_clear_request(KVM_REQ_EVENT, vcpu->vm.vcpu);
 }
 
 /* A batch behind a synchronous exit.  True: it was applied. */
@@ -415,6 +413,9 @@ static int replay_boundary(struct kvmft_vcpu *vcpu)
 		case KVMFT_ENTRY_BOUNDARY:
 			more = engine->entry.at == KVMFT_AT_POSITION ? at_position(replay) :
 								       at_exit(replay);
+			/* KVM is about to look at the chips anyway. */
+			if (more)
+				kvm_clear_request(KVM_REQ_EVENT, vcpu->vm.vcpu);
 			break;
 		case KVMFT_ENTRY_DIGEST:
 			compare_digest(replay);
