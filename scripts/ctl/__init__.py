@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What kvmftctl does: logs and sessions, for people."""
