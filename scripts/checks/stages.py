@@ -137,6 +137,7 @@ def _build_stages():
         Stage('programs', ['make', '-C', 'selftests', 'all'], 300, ('setup',),
               tap=False),
         Stage('runner', ['scripts/checks/selftest'], 120),
+        Stage('kvmftctl', ['scripts/ctl/selftest-ctl'], 300),
         Stage('style', ['scripts/style/run'], 600, ('setup',), tap=False,
               passes=r'style: (\S+): ok'),
         Stage('kunit', ['scripts/kunit/run'], 3600, ('setup',)),

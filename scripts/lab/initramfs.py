@@ -15,7 +15,7 @@ APPLETS = ('sh', 'mount', 'umount', 'insmod', 'mkdir', 'cp', 'cat', 'echo',
            'reboot', 'switch_root')
 
 
-class _Archive:
+class Archive:
     """A cpio archive in the "newc" format."""
 
     def __init__(self):
@@ -60,7 +60,7 @@ def _module_data(path):
 
 
 def _assemble(kernel):
-    archive = _Archive()
+    archive = Archive()
     for name in ('bin', 'proc', 'sys', 'dev', 'root', 'machine', 'overlay',
                  'modules'):
         archive.directory(name)

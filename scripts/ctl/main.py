@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0
+"""kvmftctl's command line."""
+
+import argparse
+import importlib
+import os
+import sys
+
+from . import status
+from .messages import CtlError, say
+from .run import Recording, Replaying
+from .uapi import ALIGN_US_MAX
+
+
+def _align_us(text):
+    value = int(text)
+    if not 0 <= value <= ALIGN_US_MAX:
+        raise argparse.ArgumentTypeError(f'must be from 0 to {ALIGN_US_MAX}')
+    return value
+
+
+def _entry_number(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError('must be at least 1, the first entry')
+    return value
+
+
+def _record(arguments):
+    return Recording(arguments.command, arguments.output, arguments.align_us, arguments.force).run(arguments.quiet)
+
+
+def _replay(arguments):
+    return Replaying(arguments.command, arguments.file).run(arguments.quiet)
+
+
+def _status(_arguments):
+    return status.show()
+
+
+def _read_log(name, path, *more):
+    """Have logfile.py dump or stat a log; it is not needed for anything else."""
+    try:
+        logfile = importlib.import_module('.logfile', __package__)
+    except ModuleNotFoundError:
+        raise CtlError('the reader of logs is not installed beside kvmftctl') from None
+    try:
+        getattr(logfile, name)(path, sys.stdout, *more)
+        sys.stdout.flush()
+    except logfile.LogError as error:
+        raise CtlError(f'{path}: {error}') from None
+    return 0
+
+
+def _log_dump(arguments):
+    return _read_log('dump', arguments.file, arguments.first, arguments.last)
+
+
+def _log_stat(arguments):
+    return _read_log('stat', arguments.file)
+
+
+def parser():
+    """The command line's grammar, the QEMU command apart."""
+    top = argparse.ArgumentParser(prog='kvmftctl', description='Record and replay KVM guests; see '
+                                  'Documentation/kvmftctl.rst.')
+    verbs = top.add_subparsers(dest='verb', required=True, metavar='COMMAND')
+
+    record = verbs.add_parser('record', help='run a guest in QEMU and record it',
+                              usage='kvmftctl record [options] -o FILE -- qemu-system-x86_64 ...')
+    record.add_argument('-o', '--output', required=True, metavar='FILE', help='the log')
+    record.add_argument('--align-us', type=_align_us, default=0, metavar='N',
+                        help='how long an interrupt waits for the guest to exit by itself (0)')
+    record.add_argument('--force', action='store_true', help='overwrite FILE')
+    record.set_defaults(function=_record, takes_command=True)
+
+    replay = verbs.add_parser('replay', help='run the guest in QEMU again, by its log',
+                              usage='kvmftctl replay [options] FILE -- qemu-system-x86_64 ...')
+    replay.add_argument('file', metavar='FILE', help='the log')
+    replay.set_defaults(function=_replay, takes_command=True)
+    for verb in (record, replay):
+        verb.add_argument('-q', '--quiet', action='store_true', help='show no progress')
+
+    state = verbs.add_parser('status', help='show the module and its sessions')
+    state.set_defaults(function=_status, takes_command=False)
+
+    log = verbs.add_parser('log', help='read a log')
+    log_verbs = log.add_subparsers(dest='log_verb', required=True, metavar='COMMAND')
+    dump = log_verbs.add_parser('dump', help='print its entries')
+    dump.add_argument('--first', type=_entry_number, metavar='N', help='from entry N on')
+    dump.add_argument('--last', type=_entry_number, metavar='N', help='up to entry N')
+    dump.set_defaults(function=_log_dump, takes_command=False)
+    figures = log_verbs.add_parser('stat', help='print how much of what is in it')
+    figures.set_defaults(function=_log_stat, takes_command=False)
+    for verb in (dump, figures):
+        verb.add_argument('file', metavar='FILE')
+    return top
+
+
+def parse(words):
+    """The arguments; the QEMU command is what follows the first "--"."""
+    grammar = parser()
+    own, command = words, None
+    if '--' in words:
+        place = words.index('--')
+        own, command = words[:place], words[place + 1:]
+    arguments = grammar.parse_args(own)
+    if arguments.takes_command:
+        arguments.command = command or []
+    elif command is not None:
+        grammar.error(f'{arguments.verb} takes no QEMU command')
+    return arguments
+
+
+def main(words=None):
+    """Run the command line; returns the exit status."""
+    arguments = parse(sys.argv[1:] if words is None else words)
+    try:
+        return arguments.function(arguments)
+    except CtlError as error:
+        say(str(error))
+        return error.status
+    except BrokenPipeError:
+        # Whoever read our output is gone; say nothing more to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+    except KeyboardInterrupt:
+        return 128 + 2
+    except OSError as error:
+        say(f'{error.filename or "kvmftctl"}: {error.strerror}')
+        return 1
+

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What kvmftctl tells its user: errors of the calls and ends of sessions, in plain words."""
+
+import errno
+import os
+import sys
+
+from .uapi import ALIGN_US_MAX, End
+
+FAILED = 1
+USAGE = 2
+
+_VERSIONS = ('the loaded module and this kvmftctl do not fit together: build both from one tree, and load '
+             'that module')
+_NO_ROOM = 'the log can not be written: {error}: make room, or record to another file system'
+_NOT_WRITTEN = 'the log can not be written: {error}'
+_NO_FILES = 'too many files are open: raise the limit (ulimit -n)'
+_NO_MEMORY = 'the kernel is out of memory: free some and try again'
+_LOG_SAYS = 'the kernel log says which:'
+
+# (call, errno) -> sentence
+_CALLS = {
+    ('open', errno.ENOENT): 'there is no /dev/kvmft: load the module first ("modprobe kvmft")',
+    ('open', errno.ENXIO): 'there is no module behind /dev/kvmft: load it first ("modprobe kvmft")',
+    ('open', errno.EACCES): '/dev/kvmft may not be opened: run kvmftctl as root',
+    ('open', errno.EPERM): '/dev/kvmft may not be opened: run kvmftctl as root, with CAP_SYS_ADMIN',
+
+    ('create', errno.EBADF): 'QEMU closed its VM meanwhile: see what QEMU says',
+    ('create', errno.EINVAL): _VERSIONS,
+    ('create', errno.E2BIG): _VERSIONS,
+    ('create', errno.EBUSY): 'the VM has a session already, or is ending: one kvmftctl works on a VM at a time',
+    ('create', errno.EOPNOTSUPP): 'this VM can have no session: it has not exactly one vCPU, or the counters '
+                                  'are not exact, or a function of KVM can not be hooked on this kernel; '
+                                  + _LOG_SAYS,
+    ('create', errno.ENOEXEC): 'the module was built for other KVM modules than those that are loaded: '
+                               'build kvmft again for the running kernel and load it',
+    ('create', errno.EINTR): 'the self-test of the counters was interrupted: try again',
+    ('create', errno.EMFILE): _NO_FILES,
+    ('create', errno.ENFILE): _NO_FILES,
+    ('create', errno.ENOMEM): _NO_MEMORY,
+
+    ('record', errno.EBADF): 'the log can not be written by the kernel: record to another file',
+    ('record', errno.EINVAL): 'the log has to be an empty regular file: record to another file',
+    ('record', errno.E2BIG): _VERSIONS,
+    ('record', errno.ENOTTY): 'the loaded module can not record: build kvmft from this tree and load it',
+    ('record', errno.ERANGE): f'--align-us is at most {ALIGN_US_MAX}',
+    ('record', errno.EBUSY): 'the VM has run already, or is being recorded or replayed: leave it to kvmftctl '
+                             'to start QEMU and its guest',
+    ('record', errno.EOPNOTSUPP): 'the VM has what can not be recorded: change QEMU\'s command line; ' + _LOG_SAYS,
+    ('record', errno.ESTALE): 'the session ended before the guest began',
+    ('record', errno.ENOMEM): _NO_MEMORY,
+
+    ('replay', errno.EBADF): 'the log can not be read by the kernel: copy it to another file system',
+    ('replay', errno.EINVAL): 'the log has to be a regular file',
+    ('replay', errno.E2BIG): _VERSIONS,
+    ('replay', errno.ENOTTY): 'the loaded module can not replay: build kvmft from this tree and load it',
+    ('replay', errno.EBUSY): 'the VM has run already, or is being recorded or replayed: leave it to kvmftctl '
+                             'to start QEMU and its guest',
+    ('replay', errno.EOPNOTSUPP): 'the VM has what can not be replayed: give QEMU the same command line as for '
+                                  'the recording; ' + _LOG_SAYS,
+    ('replay', errno.ESTALE): 'the session ended before the guest began',
+    ('replay', errno.EPROTO): 'the log was written by another version of kvmft: replay it with that version',
+    ('replay', errno.EBADMSG): 'the file is no log of kvmft, or its beginning is damaged',
+    ('replay', errno.ENOMEM): _NO_MEMORY,
+
+    ('finish', errno.EBUSY): 'the log has no end: the guest\'s CPU did not stop',
+    ('finish', errno.EAGAIN): 'the log has no end: the guest never came to a place where a replay can stop',
+    ('finish', errno.EOPNOTSUPP): 'the session does not record',
+    ('finish', errno.EINVAL): _VERSIONS,
+    ('finish', errno.ENOTTY): _VERSIONS,
+    ('finish', errno.ESTALE): 'the session had ended',
+
+    ('status', errno.EINVAL): _VERSIONS,
+    ('status', errno.E2BIG): _VERSIONS,
+    ('status', errno.ENOTTY): _VERSIONS,
+    ('info', errno.EINVAL): _VERSIONS,
+    ('info', errno.E2BIG): _VERSIONS,
+    ('info', errno.ENOTTY): _VERSIONS,
+}
+for _call in ('record', 'finish'):
+    for _number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        _CALLS[_call, _number] = _NO_ROOM
+    for _number in (errno.EIO, errno.EROFS, errno.EPIPE):
+        _CALLS[_call, _number] = _NOT_WRITTEN
+
+_WHAT = {
+    'open': 'opening /dev/kvmft',
+    'create': 'making a session',
+    'record': 'starting to record',
+    'replay': 'starting to replay',
+    'finish': 'ending the log',
+    'status': 'asking for the session\'s state',
+    'info': 'asking for the module\'s state',
+}
+
+# Errors whose cause the kernel log tells
+IN_KERNEL_LOG = (errno.EOPNOTSUPP, errno.ENOEXEC, errno.EBADMSG, errno.EPROTO)
+
+# Why a session ended, where the guest did not end it; {doing} is "recording" or "replaying"
+_ENDS = {
+    End.NONE: '{doing} was not brought to its end',
+    End.CLOSED: 'the session was closed',
+    End.VM_DESTROYED: 'QEMU gave its VM up before the end',
+    End.COUNTER_LOST: 'a counter was lost to another user of the PMU: end what counts CPU-wide (perf, the NMI '
+                      'watchdog) and try again',
+    End.VCPU_ADDED: 'QEMU added a second vCPU: a guest may have one',
+    End.NO_COUNTER: 'no counter was free on the vCPU\'s thread: end what uses the PMU (perf, the NMI watchdog) '
+                    'and try again',
+    End.COUNTER_WRONG: 'the counters contradict each other: this machine can not be trusted to count; load the '
+                       'module again to have it tested',
+    End.DIVERGED: 'the guest did not do what the log says',
+    End.LOG_ERROR: {
+        'recording': 'the log could not be written: see that there is room, and record again',
+        'replaying': 'the log is damaged or ends early',
+    },
+    End.UNSUPPORTED: 'QEMU or the guest did what can not be replayed',
+}
+
+
+class CtlError(Exception):
+    """Something the user has to know of; carries the exit status."""
+
+    def __init__(self, message, status=FAILED):
+        super().__init__(message)
+        self.status = status
+
+
+class CallError(CtlError):
+    """A call of the module's that failed."""
+
+    def __init__(self, call, number):
+        super().__init__(describe_call(call, number))
+        self.call = call
+        self.errno = number
+
+
+def describe_call(call, number):
+    """The sentence for an errno of a call."""
+    error = os.strerror(number)
+    known = _CALLS.get((call, number))
+    if known:
+        return known.format(error=error)
+    return f'{_WHAT[call]} failed: {error}'
+
+
+def describe_end(doing, value):
+    """The sentence for a session that ended so."""
+    if value == End.FINISHED:
+        return f'{doing} is complete'
+    try:
+        known = _ENDS[End(value)]
+    except (ValueError, KeyError):
+        return f'the session ended for a reason that this kvmftctl does not know ({value})'
+    if isinstance(known, dict):
+        known = known[doing]
+    return known.format(doing=doing)
+
+
+def say(message):
+    """Print a line of kvmftctl's own to standard error."""
+    try:
+        print(f'kvmftctl: {message}', file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        # Nobody listens; what is being done goes on
+        pass

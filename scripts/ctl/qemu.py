@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0
+"""QEMU as a child: started stopped, spoken to, its VM's descriptor borrowed, ended."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+
+from . import messages
+from .messages import CtlError
+from .qmp import Monitor, MonitorError
+
+PR_SET_PDEATHSIG = 1
+SYS_PIDFD_GETFD = 438
+VM_LINK = 'anon_inode:kvm-vm'
+
+START_SECONDS = 120
+QUIT_SECONDS = 20
+TERMINATE_SECONDS = 5
+
+# States of QEMU in which the guest will not go on by itself
+DEAD_STATES = ('internal-error', 'guest-panicked', 'io-error')
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _pidfd_getfd(pidfd, number):
+    descriptor = _libc.syscall(ctypes.c_long(SYS_PIDFD_GETFD), ctypes.c_int(pidfd), ctypes.c_int(number),
+                               ctypes.c_uint(0))
+    if descriptor < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    os.set_inheritable(descriptor, False)
+    return descriptor
+
+
+class Qemu:
+    """A running QEMU."""
+
+    def __init__(self, words, watch):
+        self._watch = watch
+        self.stopping = False
+        self.shut_down = ''
+        near, far = socket.socketpair()
+        try:
+            self.child = self._spawn(words, far)
+        except OSError as error:
+            near.close()
+            raise CtlError(f'{words[0]} can not be run: {error.strerror}') from None
+        finally:
+            far.close()
+        self._pidfd = os.pidfd_open(self.child.pid)
+        watch.add(self._pidfd, self._reap)
+        self.monitor = Monitor(near, watch)
+
+    @staticmethod
+    def _spawn(words, far):
+        """Start it; it gets SIGTERM when kvmftctl dies, and the terminal's Ctrl-C only through kvmftctl."""
+        parent = os.getpid()
+
+        def prepare():
+            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
+            if os.getppid() != parent:
+                os._exit(1)
+
+        number = far.fileno()
+        more = ['-S', '-no-shutdown', '-chardev', f'socket,id=kvmftctl,fd={number}',
+                '-mon', 'chardev=kvmftctl,mode=control']
+        return subprocess.Popen([*words, *more], pass_fds=(number,), preexec_fn=prepare)
+
+    @property
+    def ended(self):
+        """Has it exited?"""
+        return self.child.returncode is not None
+
+    def _reap(self):
+        if self.child.poll() is not None:
+            self._watch.remove(self._pidfd)
+
+    def how_ended(self):
+        """Words for its exit status."""
+        status = self.child.returncode
+        if status < 0:
+            return f'QEMU was ended by signal {-status}'
+        return f'QEMU ended with status {status}'
+
+    def connect(self):
+        """Wait till it answers; its VM and vCPU are there then."""
+        self._watch.until(lambda: self.monitor.greeted or self.ended or self._watch.signals, START_SECONDS)
+        if self.ended:
+            raise CtlError(f'{self.how_ended()} before the guest began')
+        if self._watch.signals:
+            raise CtlError('interrupted before the guest began', 128 + self._watch.signals[0])
+        if not self.monitor.greeted:
+            raise CtlError(f'QEMU has said nothing in {START_SECONDS} s')
+        self.monitor.command('qmp_capabilities')
+
+    def machine(self):
+        """A descriptor of its VM, to be closed by the caller."""
+        directory = f'/proc/{self.child.pid}/fd'
+        found = []
+        try:
+            for name in os.listdir(directory):
+                with contextlib.suppress(FileNotFoundError):
+                    if os.readlink(f'{directory}/{name}') == VM_LINK:
+                        found.append(int(name))
+            if len(found) == 1:
+                return _pidfd_getfd(self._pidfd, found[0])
+        except PermissionError:
+            raise CtlError('QEMU\'s descriptors can not be taken: run kvmftctl as root, and outside what confines '
+                           'it (a container, SELinux, AppArmor)') from None
+        except OSError as error:
+            raise CtlError(f'QEMU\'s VM can not be taken: {error.strerror}') from None
+        if found:
+            raise CtlError(f'QEMU has {len(found)} VMs: it has to have one')
+        raise CtlError(f'process {self.child.pid} has no VM of KVM: the command has to become QEMU itself (a script '
+                       'has to exec it), and QEMU must not have fallen back to emulation')
+
+    def look(self):
+        """Take note of what QEMU has told: has the guest ended?"""
+        events = self.monitor.events
+        while events:
+            event = events.pop(0)
+            name = event['event']
+            if name == 'SHUTDOWN':
+                self.shut_down = event.get('data', {}).get('reason', 'unknown')
+            elif name == 'STOP' and not self.stopping and not self.shut_down:
+                with contextlib.suppress(MonitorError):
+                    state = self.monitor.command('query-status')['status']
+                    if state in DEAD_STATES:
+                        self.shut_down = state
+
+    def stop(self):
+        """Stop the guest; its vCPU is outside KVM when this returns."""
+        self.stopping = True
+        self.monitor.command('stop')
+        # The event of our own stop came with the answer
+        self.look()
+
+    def go_on(self):
+        """Let the guest run."""
+        self.monitor.command('cont')
+        self.stopping = False
+
+    def quit(self):
+        """End it: politely, then less so."""
+        if not self.ended and self.monitor.greeted:
+            # The answer is of no interest, nor is that it may be gone by now
+            with contextlib.suppress(CtlError):
+                self.monitor.command('quit', QUIT_SECONDS)
+            self._watch.until(lambda: self.ended, QUIT_SECONDS)
+        if not self.ended:
+            self.child.terminate()
+            self._watch.until(lambda: self.ended, TERMINATE_SECONDS)
+        if not self.ended:
+            messages.say('QEMU does not end: it is killed')
+            self.child.kill()
+            self._watch.until(lambda: self.ended, QUIT_SECONDS)
+
+    def close(self):
+        """Let go of what belongs to it."""
+        self.monitor.close()
+        if not self.ended:
+            self._watch.remove(self._pidfd)
+        os.close(self._pidfd)

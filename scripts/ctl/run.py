@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: GPL-2.0
+"""kvmftctl record and replay: QEMU and its session from the start to the end."""
+
+import errno
+import os
+import stat
+import time
+
+from . import command, uapi
+from .messages import IN_KERNEL_LOG, USAGE, CallError, CtlError, describe_end, say
+from .module import Device, KernelLog
+from .progress import Progress
+from .qemu import Qemu
+from .watch import Watch
+
+# How long a session's own end may come after QEMU's or the guest's
+SETTLE_SECONDS = 5
+FINISH_SECONDS = 60
+FINISH_PAUSE = 0.05
+
+
+class Run:
+    """What recording and replaying have in common."""
+
+    doing = ''
+
+    def __init__(self, words, device=Device):
+        self.watch = Watch()
+        self.kernel_log = KernelLog()
+        self.words = words
+        self.device = device
+        self.log = None
+        self.qemu = None
+        self.session = None
+        self.ended = False
+        self.status = None
+        self.reason = ''
+        self.cause = ''
+        self.started = 0.0
+        self.seconds = 0.0
+
+    def run(self, quiet=False):
+        """All of it; returns the exit status."""
+        try:
+            for warning in command.check(self.words):
+                say(f'warning: {warning}')
+            self.prepare()
+            self.begin()
+            self.follow(None if quiet else Progress(self.doing, self.total()))
+            problem = self.finish()
+        except CtlError as error:
+            self.explain(error)
+            return 128 + self.watch.signals[0] if self.watch.signals else error.status
+        finally:
+            self.end()
+        return self.judge(problem)
+
+    def prepare(self):
+        """Before QEMU is started."""
+
+    def attach(self):
+        """Give the session its log."""
+
+    def finish(self):
+        """After the guest's end, before QEMU's; returns what went wrong, or ''."""
+        return ''
+
+    def judge(self, problem):
+        """Say how it went; returns the exit status."""
+        raise NotImplementedError
+
+    def total(self):
+        """Size of the log in bytes, 0 when it is not known yet."""
+        return 0
+
+    def begin(self):
+        """Up to the guest's first instruction."""
+        device = self.device()
+        try:
+            device.check()
+            self.qemu = Qemu(self.words, self.watch)
+            self.qemu.connect()
+            machine = self.qemu.machine()
+            try:
+                self.session = device.create_session(machine)
+            finally:
+                os.close(machine)
+        finally:
+            device.close()
+        self.watch.add(self.session, self.session_ended)
+        self.attach()
+        if self.watch.signals:
+            raise CtlError('interrupted before the guest began')
+        self.started = time.monotonic()
+        self.qemu.go_on()
+
+    def session_ended(self):
+        """The session has hung up."""
+        self.ended = True
+        self.watch.remove(self.session)
+
+    def over(self):
+        """Has the session ended, or QEMU, or the guest, or shall they?"""
+        self.qemu.look()
+        return self.ended or self.qemu.ended or self.qemu.shut_down or self.watch.signals
+
+    def follow(self, progress):
+        """Wait for the end, showing how far it is."""
+        while not self.over():
+            self.watch.wait(progress.wait() if progress else 60)
+            if progress and progress.wait() <= 0:
+                progress.show(self.session.status())
+        if not self.ended and (self.qemu.ended or self.qemu.shut_down):
+            self.watch.until(lambda: self.ended, SETTLE_SECONDS)
+        self.seconds = time.monotonic() - self.started
+        self.cause = self.what_ended()
+        if progress:
+            progress.end()
+
+    def explain(self, error):
+        """Say what went wrong, and what the kernel log has on it."""
+        say(str(error))
+        if isinstance(error, CallError) and error.errno in IN_KERNEL_LOG:
+            for line in self.kernel_log.lines() or ['(nothing of kvmft\'s)']:
+                say(f'kernel log: {line}')
+
+    def end(self):
+        """Leave nothing behind."""
+        if self.qemu:
+            self.qemu.quit()
+        if self.session:
+            self.watch.until(lambda: self.ended, SETTLE_SECONDS)
+            try:
+                self.status = self.session.status()
+                self.reason = self.session.reason()
+            except CtlError as error:
+                say(str(error))
+            self.session.close()
+        if self.qemu:
+            self.qemu.close()
+        self.kernel_log.close()
+        self.watch.close()
+
+    def failed(self, problem):
+        """Say why the session did not come to a good end."""
+        end = self.status.end if self.status else uapi.End.NONE
+        if problem:
+            say(f'{self.doing} failed: {problem}')
+        # These two are only what came of the problem
+        if not problem or end not in (uapi.End.NONE, uapi.End.VM_DESTROYED):
+            say(f'{self.doing} failed: {describe_end(self.doing, end)}')
+        if self.reason:
+            say(f'the module says: {self.reason}')
+
+    def what_ended(self):
+        """Words for an end that was not the session's own doing."""
+        if self.qemu.ended:
+            return self.qemu.how_ended()
+        if self.qemu.shut_down:
+            return f'the guest ended ({self.qemu.shut_down})'
+        return ''
+
+
+class Recording(Run):
+    """kvmftctl record"""
+
+    doing = 'recording'
+
+    def __init__(self, words, path, align_us=0, force=False, **options):
+        super().__init__(words, **options)
+        self.path = path
+        self.align_us = align_us
+        self.force = force
+        self.begun = False
+        self.unwritten = ''
+
+    def prepare(self):
+        if not self.force and os.path.lexists(self.path):
+            raise CtlError(f'{self.path} exists: name another file, or say --force', USAGE)
+
+    def attach(self):
+        # No sooner: a recording that does not begin costs no earlier one
+        flags = os.O_TRUNC if self.force else os.O_EXCL
+        try:
+            self.log = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o600)
+        except OSError as error:
+            raise CtlError(f'{self.path} can not be made: {error.strerror}') from None
+        self.session.record(self.log, self.align_us)
+        self.begun = True
+
+    def finish(self):
+        """End the log here, unless the session did it at the guest's end."""
+        limit = time.monotonic() + FINISH_SECONDS
+        while not self.ended and not self.qemu.ended:
+            try:
+                if not self.qemu.shut_down:
+                    self.qemu.stop()
+                self.session.finish()
+                self.watch.until(lambda: self.ended, SETTLE_SECONDS)
+                return ''
+            except CallError as error:
+                if error.errno == errno.ESTALE:
+                    self.watch.until(lambda: self.ended, SETTLE_SECONDS)
+                    return ''
+                patient = (error.errno in (errno.EAGAIN, errno.EBUSY, errno.EINTR)
+                           and time.monotonic() < limit and len(self.watch.signals) < 2)
+                if not patient or self.qemu.shut_down and error.errno == errno.EAGAIN:
+                    return str(error)
+                self.try_elsewhere()
+            except CtlError as error:
+                return str(error)
+        return '' if self.ended else self.what_ended()
+
+    def try_elsewhere(self):
+        """Let the guest go a little further."""
+        if not self.qemu.shut_down:
+            self.qemu.go_on()
+        limit = time.monotonic() + FINISH_PAUSE
+        self.watch.until(lambda: self.ended or self.qemu.ended or time.monotonic() >= limit, FINISH_PAUSE)
+        self.qemu.look()
+
+    def end(self):
+        super().end()
+        if self.log is None:
+            return
+        if self.begun and self.status and self.status.seq:
+            try:
+                os.fsync(self.log)
+            except OSError as error:
+                self.unwritten = f'{self.path} is not all on the disk: {error.strerror}'
+        else:
+            os.unlink(self.path)
+        os.close(self.log)
+
+    def judge(self, problem):
+        """Good only if the log has its end."""
+        status = self.status
+        if not (status and status.seq):
+            self.failed(problem or self.cause)
+            say(f'nothing was recorded: {self.path} is removed')
+            return 1
+        size = os.stat(self.path).st_size
+        done = f'{status.seq:,} entries, {size:,} bytes, {self.seconds:.1f} s: {self.path}'
+        if status.end != uapi.End.FINISHED or self.unwritten:
+            self.failed(problem or self.unwritten or self.cause)
+            say(f'incomplete: {done}')
+            return 1
+        say(f'recorded {done}')
+        return 0
+
+
+class Replaying(Run):
+    """kvmftctl replay"""
+
+    doing = 'replaying'
+
+    def __init__(self, words, path, **options):
+        super().__init__(words, **options)
+        self.path = path
+        self.bytes = 0
+
+    def prepare(self):
+        try:
+            self.log = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise CtlError(f'{self.path} can not be read: {error.strerror}') from None
+        found = os.fstat(self.log)
+        if not stat.S_ISREG(found.st_mode):
+            raise CtlError(f'{self.path} is no regular file')
+        self.bytes = found.st_size
+
+    def total(self):
+        return self.bytes
+
+    def attach(self):
+        self.session.replay(self.log)
+
+    def end(self):
+        super().end()
+        if self.log is not None:
+            os.close(self.log)
+
+    def judge(self, problem):
+        """Good only if the whole log was replayed."""
+        status = self.status
+        done = ''
+        if status:
+            done = (f'{status.seq:,} entries, {status.digests:,} digests, {status.landings:,} landings, '
+                    f'{self.seconds:.1f} s: {self.path}')
+        if status and status.end == uapi.End.FINISHED:
+            say(f'replayed {done}')
+            return 0
+        if self.watch.signals:
+            say(f'interrupted after {done}')
+            return 128 + self.watch.signals[0]
+        self.failed(self.cause and f'{self.cause} before the log did')
+        say(f'up to there: {done}')
+        return 1
