@@ -99,7 +99,8 @@ void kvmft_pages_free(struct kvmft_pages *pages)
 
 bool kvmft_engine_is_power_off(enum kvmft_space space, u64 addr, const void *data, u32 len)
 {
-	/* SLP_EN of PM1a_CNT, at the address that SeaBIOS and OVMF give the block. */
-	return space == KVMFT_SPACE_PORT && addr == KVMFT_PORT_PM1A_CNT && len == 2 &&
-	       get_unaligned_le16(data) & KVMFT_PM1_SLP_EN;
+	if (space == KVMFT_SPACE_PORT)
+		return addr == KVMFT_PORT_PM1A_CNT && len == 2 &&
+		       get_unaligned_le16(data) & KVMFT_PM1_SLP_EN;
+	return addr == KVMFT_ADDR_SLEEP_CTL && len == 1 && *(u8 *)data & KVMFT_SLEEP_CTL_SLP_EN;
 }

@@ -96,9 +96,12 @@ void kvmft_pages_free(struct kvmft_pages *pages);
 /*
  * The guest switches its machine off by this write: the log ends behind it.  ACPI 6.5, 4.8.3.2:
  * PM1 control registers; QEMU's q35 and pc have their block at 0x600 once the firmware has run.
+ * 4.8.3.7: sleep control register; where QEMU's microvm has it (include/hw/i386/microvm.h).
  */
 #define KVMFT_PORT_PM1A_CNT	0x604
 #define KVMFT_PM1_SLP_EN	BIT(13)
+#define KVMFT_ADDR_SLEEP_CTL	0xfea00200
+#define KVMFT_SLEEP_CTL_SLP_EN	BIT(5)
 bool kvmft_engine_is_power_off(enum kvmft_space space, u64 addr, const void *data, u32 len);
 
 /* kvmft_session_record: write a log of @vcpu to @file. */
