@@ -48,12 +48,16 @@ static int replace_kvm_io_bus_write(struct kvm_vcpu *vcpu, enum kvm_bus bus, gpa
 {
 	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
 	enum kvmft_space space;
+	bool go_on = true;
 
 	if (vm) {
 		if (to_space(bus, &space))
-			vm->ops->write(vm, space, addr, data, len);
+			go_on = vm->ops->write(vm, space, addr, data, len);
 		kvmft_vm_put(vm);
 	}
+	/* As if a device in the kernel had taken it. */
+	if (!go_on)
+		return 0;
 	return kvmft_original(kvm_io_bus_write)(vcpu, bus, addr, len, data);
 }
 

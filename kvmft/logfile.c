@@ -163,15 +163,14 @@ static int read_block(struct kvmft_logfile *lf)
 			    "the log is damaged between entries %llu and %llu (checksum)", seq,
 			    seq + le32_to_cpu(header->nr) - 1);
 	nr = count_entries(&lf->codec, entries, len, &used);
-	if (nr < 0 || nr != le32_to_cpu(header->nr) || used != len)
-		return fail(lf, -EBADMSG, "entry %llu of the log is malformed", lf->codec.seq);
 
-	if (wait_event_killable(lf->wait, READ_ONCE(lf->stop) ||
-				kvmft_log_space(lf->log) >= len))
-		return -EINTR;
+	wait_event_idle(lf->wait, READ_ONCE(lf->stop) || kvmft_log_space(lf->log) >= used);
 	if (!READ_ONCE(lf->stop))
-		kvmft_log_write(lf->log, entries, len);
+		kvmft_log_write(lf->log, entries, used);
 	wake_up_all(&lf->wait);
+	/* What comes before a malformed entry is replayed: the fault may be there already. */
+	if (nr != le32_to_cpu(header->nr) || used != len)
+		return fail(lf, -EBADMSG, "entry %llu of the log is malformed", lf->codec.seq);
 	return 0;
 }
 

@@ -393,7 +393,7 @@ static void record_read(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 add
 	put_access(of_engine(vcpu->context), KVMFT_ENTRY_READ, space, addr, data, len);
 }
 
-static void record_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr,
+static bool record_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr,
 			 const void *data, u32 len)
 {
 	struct kvmft_record *record = of_engine(vcpu->context);
@@ -405,6 +405,7 @@ static void record_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 ad
 		kvmft_engine_end(&record->engine, KVMFT_END_FINISHED,
 				 "the guest switched its machine off");
 	}
+	return true;
 }
 
 static bool record_input(struct kvmft_vcpu *vcpu, const struct kvmft_input *input)

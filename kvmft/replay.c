@@ -516,7 +516,7 @@ static void replay_read(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 add
 		memcpy(data, entry->data, len);
 }
 
-static void replay_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr,
+static bool replay_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr,
 			 const void *data, u32 len)
 {
 	struct kvmft_replay *replay = of_engine(vcpu->context);
@@ -524,20 +524,21 @@ static void replay_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 ad
 	const struct kvmft_entry *entry = &engine->entry;
 
 	if (!expect(replay, KVMFT_ENTRY_WRITE, "a write to a device"))
-		return;
+		return false;
 	if (entry->space != space || entry->addr != addr || entry->len != len ||
 	    memcmp(data, entry->data, len)) {
 		diverge(replay,
 			"the guest wrote %u bytes to %#llx, in the log it is %u to %#llx, or another value",
 			len, addr, entry->len, entry->addr);
-		return;
+		return false;
 	}
 	if (!kvmft_engine_is_power_off(space, addr, data, len))
-		return;
+		return true;
 	if (!fetch(replay, false) && entry->type == KVMFT_ENTRY_DIGEST)
 		compare_digest(replay);
 	if (!engine->end && !fetch(replay, false) && entry->type == KVMFT_ENTRY_END)
 		reach_end(replay);
+	return engine->end == KVMFT_END_FINISHED;
 }
 
 /* This side's devices drive nothing. */

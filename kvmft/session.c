@@ -51,7 +51,7 @@ static const char *end_text(enum kvmft_end end)
 	case KVMFT_END_DIVERGED:
 		return "replay diverged";
 	case KVMFT_END_LOG_ERROR:
-		return "the log is damaged, or can not be written";
+		return "its log failed";
 	case KVMFT_END_UNSUPPORTED:
 		return "what can not be replayed";
 	}

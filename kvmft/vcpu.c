@@ -187,13 +187,12 @@ static void vcpu_read(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, voi
 		vcpu->engine->read(vcpu, space, addr, data, len);
 }
 
-static void vcpu_write(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, const void *data,
+static bool vcpu_write(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, const void *data,
 		       u32 len)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 
-	if (vcpu->engine)
-		vcpu->engine->write(vcpu, space, addr, data, len);
+	return !vcpu->engine || vcpu->engine->write(vcpu, space, addr, data, len);
 }
 
 static bool vcpu_input(struct kvmft_vm *vm, const struct kvmft_input *input)

@@ -51,7 +51,7 @@ struct kvmft_engine_ops {
 	void (*msr)(struct kvmft_vcpu *vcpu, u32 index, u64 *value);
 	void (*read)(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr, void *data,
 		     u32 len);
-	void (*write)(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr,
+	bool (*write)(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr,
 		      const void *data, u32 len);
 	bool (*input)(struct kvmft_vcpu *vcpu, const struct kvmft_input *input);
 };

@@ -67,7 +67,7 @@ struct kvmft_exit {
  * @tsc: the guest reads its time-stamp counter, which is *@value; may change that
  * @msr: the guest reads MSR @index, which is *@value; may change that
  * @read: the guest reads @data from @space, see &enum kvmft_space; may change that
- * @write: the guest writes @data to @space
+ * @write: the guest writes @data to @space.  False: nobody is to see it
  * @input: an asynchronous input arrives, on any thread, interrupts possibly off.  True: it
  *	will be applied at a boundary, or never; false: apply it now
  * @lost: the VM is being destroyed, or does what ends protection; may sleep; any thread
@@ -83,7 +83,7 @@ struct kvmft_vm_ops {
 	void (*tsc)(struct kvmft_vm *vm, u64 *value);
 	void (*msr)(struct kvmft_vm *vm, u32 index, u64 *value);
 	void (*read)(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, void *data, u32 len);
-	void (*write)(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, const void *data,
+	bool (*write)(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, const void *data,
 		      u32 len);
 	bool (*input)(struct kvmft_vm *vm, const struct kvmft_input *input);
 	void (*lost)(struct kvmft_vm *vm, enum kvmft_end why);

@@ -25,10 +25,15 @@ const struct micro micros[] = {
 
 const unsigned int nr_micros = ARRAY_SIZE(micros);
 
-void micro_vm(struct vm *vm, const struct micro *micro)
+void micro_start(struct vm *vm, const struct micro *micro)
 {
 	struct kvm_regs regs = { .r15 = micro->iterations, .rbx = 0x811c9dc5 };
 
+	vm_start(vm, micro->entry, &regs);
+}
+
+void micro_vm(struct vm *vm, const struct micro *micro)
+{
 	vm_create(vm, VM_IRQCHIP | VM_PIT);
 	vm_enable_apic(vm);
 	vm_set_gate(vm, MICRO_VECTOR, micro_irq);
@@ -37,5 +42,5 @@ void micro_vm(struct vm *vm, const struct micro *micro)
 		*(u64 *)(vm->mem + GUEST_DATA + MICRO_LIMIT) = micro->endless;
 		*(u64 *)(vm->mem + GUEST_DATA + MICRO_EXIT) = guest_addr(micro->out);
 	}
-	vm_start(vm, micro->entry, &regs);
+	micro_start(vm, micro);
 }

@@ -48,6 +48,8 @@ extern const unsigned int nr_micros;
 
 /* A VM ready to run @micro */
 void micro_vm(struct vm *vm, const struct micro *micro);
+/* From its beginning */
+void micro_start(struct vm *vm, const struct micro *micro);
 
 #endif /* !__ASSEMBLER__ */
 #endif /* SELFTESTS_MICRO_H */

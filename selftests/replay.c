@@ -14,9 +14,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kvmft.h"
+#include "logfile.h"
 #include "micro.h"
 #include "util.h"
 
@@ -185,26 +188,38 @@ static void get_reason(u64 id, char *text, size_t size)
 		snprintf(text, size, "no reason in %s", path);
 }
 
-static void replay(const struct micro *micro, int log, u64 seed, struct outcome *outcome)
+/* Replay; returns false, and why, if it does not come to the guest's end */
+static bool try_replay(const struct micro *micro, int log, u64 seed, struct outcome *outcome,
+		       char *reason, size_t size)
 {
-	char reason[300];
 	struct rng rng;
 	struct vm vm;
 	int session;
+	bool done;
 
 	/* Its devices give other answers */
 	rng_seed(&rng, ~seed);
 	micro_vm(&vm, micro);
 	session = kvmft_create_ok(dev, vm.fd);
 	CHECK_RET(kvmft_replay(session, log), 0, "KVMFT_SESSION_REPLAY");
-	if (!run_guest(&vm, &rng, session)) {
+	done = run_guest(&vm, &rng, session);
+	if (done) {
+		get_outcome(&vm, session, outcome);
+	} else {
 		kvmft_status_ok(session, &outcome->status);
-		get_reason(outcome->status.id, reason, sizeof(reason));
-		tap_fail("%s: replay ended (%u): %s", micro->name, outcome->status.end, reason);
+		get_reason(outcome->status.id, reason, size);
 	}
-	get_outcome(&vm, session, outcome);
 	close(session);
 	vm_destroy(&vm);
+	return done;
+}
+
+static void replay(const struct micro *micro, int log, u64 seed, struct outcome *outcome)
+{
+	char reason[300];
+
+	if (!try_replay(micro, log, seed, outcome, reason, sizeof(reason)))
+		tap_fail("%s: replay ended (%u): %s", micro->name, outcome->status.end, reason);
 }
 
 static void check_same(const struct outcome *a, const struct outcome *b)
@@ -252,6 +267,150 @@ static void run_micro(const char *name)
 		round_of(micro, env_u64("KVMFT_ALIGN", 0), seed + i);
 }
 
+static u8 *read_log(int log, size_t *size)
+{
+	off_t end = lseek(log, 0, SEEK_END);
+	u8 *bytes = malloc(end);
+
+	CHECK(bytes && pread(log, bytes, end, 0) == end, "the log can not be read");
+	*size = end;
+	return bytes;
+}
+
+static int write_log(const u8 *bytes, size_t size)
+{
+	int log = open_log();
+
+	CHECK(write(log, bytes, size) == (ssize_t)size, "write: %m");
+	return log;
+}
+
+/*
+ * One bit of one entry is wrong, and all checksums of blocks are right: replay ends at that
+ * entry.  With the checksums as they were, it ends before any entry of that block.
+ */
+static void damage_entry(const struct micro *micro, const u8 *bytes, size_t size,
+			 const size_t *offsets, int nr, struct rng *rng, u64 seed)
+{
+	int which = rng_between(rng, 0, nr - 2), log;
+	size_t at = rng_between(rng, offsets[which], offsets[which + 1] - 1);
+	char reason[300] = "", want[40];
+	struct outcome outcome;
+	u8 *copy = malloc(size);
+
+	CHECK(copy, "out of memory");
+	memcpy(copy, bytes, size);
+	copy[at] ^= 1 << rng_between(rng, 0, 7);
+	log = write_log(copy, size);
+	CHECK(!try_replay(micro, log, seed, &outcome, reason, sizeof(reason)),
+	      "a block with a wrong checksum was replayed");
+	CHECK_EQ(outcome.status.end, KVMFT_END_LOG_ERROR, "end with a wrong checksum");
+	close(log);
+
+	logfile_repair(copy, size);
+	log = write_log(copy, size);
+	CHECK(!try_replay(micro, log, seed, &outcome, reason, sizeof(reason)),
+	      "%s: entry %d of %d, damaged at byte %zu of the file, was replayed", micro->name,
+	      which + 1, nr, at);
+	snprintf(want, sizeof(want), "entry %d ", which + 1);
+	CHECK(strstr(reason, want), "damaged at %swas noticed as '%s'", want, reason);
+	close(log);
+	free(copy);
+}
+
+static void damaged_entries(void)
+{
+	static const char *const names[] = { "tsc", "pio", "timer", "mmio" };
+	u64 rounds = env_u64("KVMFT_ROUNDS", 2) * 4, seed = env_u64("KVMFT_SEED", 1);
+	static size_t offsets[100000];
+	const struct micro *micro;
+	struct outcome outcome;
+	unsigned int i, round;
+	struct rng rng;
+	size_t size;
+	u8 *bytes;
+	int log, nr;
+
+	dev = kvmft_open_ok();
+	rng_seed(&rng, seed);
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		for (micro = micros; strcmp(micro->name, names[i]); micro++)
+			;
+		log = open_log();
+		record(micro, log, 0, seed, &outcome);
+		bytes = read_log(log, &size);
+		nr = logfile_entries(bytes, size, offsets, ARRAY_SIZE(offsets));
+		CHECK(nr > 20, "%s: %d entries", micro->name, nr);
+		for (round = 0; round < rounds; round++)
+			damage_entry(micro, bytes, size, offsets, nr, &rng, seed);
+		free(bytes);
+		close(log);
+	}
+}
+
+/* A file cut short anywhere, or with bytes of another, ends in an error that says so */
+static void truncated_files(void)
+{
+	const struct micro *micro = &micros[0];
+	struct outcome outcome;
+	char reason[300];
+	struct rng rng;
+	size_t size, cut;
+	u8 *bytes;
+	int log, i;
+
+	dev = kvmft_open_ok();
+	rng_seed(&rng, 3);
+	log = open_log();
+	record(micro, log, 0, 1, &outcome);
+	bytes = read_log(log, &size);
+	close(log);
+	for (i = 0; i < 8; i++) {
+		cut = rng_between(&rng, 24, size - 1);
+		log = write_log(bytes, cut);
+		CHECK(!try_replay(micro, log, 1, &outcome, reason, sizeof(reason)),
+		      "a log cut at %zu of %zu was replayed", cut, size);
+		CHECK_EQ(outcome.status.end, KVMFT_END_LOG_ERROR, "end of a log cut short");
+		CHECK(strstr(reason, "truncated") && strstr(reason, "entry"), "reason '%s'", reason);
+		close(log);
+	}
+	free(bytes);
+}
+
+/* A disk that is full ends the recording, and not the guest */
+static void full_disk(void)
+{
+	const struct micro *micro = &micros[2];
+	struct kvmft_session_status status;
+	char reason[300];
+	struct rng rng;
+	struct vm vm;
+	int session, log;
+
+	dev = kvmft_open_ok();
+	rng_seed(&rng, 1);
+	CHECK(!mkdir("/tmp/small", 0700) || errno == EEXIST, "mkdir: %m");
+	CHECK(!mount("small", "/tmp/small", "tmpfs", 0, "size=4096"), "mount: %m");
+	log = open("/tmp/small/log", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	CHECK(log >= 0, "open: %m");
+	micro_vm(&vm, micro);
+	session = kvmft_create_ok(dev, vm.fd);
+	CHECK_RET(kvmft_record(session, log, 0), 0, "KVMFT_SESSION_RECORD");
+	do {
+		CHECK(run_on(&vm, &rng, -1), "the guest was stopped: %m");
+		micro_start(&vm, micro);
+		kvmft_status_ok(session, &status);
+	} while (!status.end);
+	CHECK_EQ(status.end, KVMFT_END_LOG_ERROR, "end");
+	get_reason(status.id, reason, sizeof(reason));
+	CHECK(strstr(reason, "-28") && strstr(reason, "entry"), "reason '%s'", reason);
+	CHECK(run_on(&vm, &rng, -1), "the guest does not run on: %m");
+	close(session);
+	vm_destroy(&vm);
+	close(log);
+	CHECK(!umount2("/tmp/small", MNT_DETACH), "umount: %m");
+}
+
 #define MICRO_CASE(name)	static void case_##name(void) { run_micro(#name); }
 MICRO_CASE(tsc)
 MICRO_CASE(pio)
@@ -277,6 +436,9 @@ static void setup(void)
 }
 
 static const struct tap_case cases[] = {
+	{ "damaged_entries", damaged_entries, 0 },
+	{ "truncated_files", truncated_files, 0 },
+	{ "full_disk", full_disk, 0 },
 	{ "tsc", case_tsc, 0 },
 	{ "pio", case_pio, 0 },
 	{ "string", case_string, 0 },

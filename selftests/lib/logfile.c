@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Built with the kernel headers of the fuzz target: see its include directory */
+#include <linux/types.h>
+#include <asm/byteorder.h>
+
+#include "block.h"
+#include "entry.h"
+#include "logfile.h"
+
+#define HEADER	sizeof(struct kvmft_block_header)
+
+int logfile_entries(const unsigned char *bytes, size_t size, size_t *offsets, int max)
+{
+	size_t at = sizeof(struct kvmft_file_header), end;
+	static struct kvmft_entry entry;
+	struct kvmft_codec codec;
+	int nr = 0, len;
+
+	kvmft_codec_init(&codec);
+	while (at + HEADER < size) {
+		len = kvmft_block_check((const struct kvmft_block_header *)(bytes + at), codec.seq);
+		if (len < 0 || at + HEADER + len > size)
+			return -1;
+		at += HEADER;
+		for (end = at + len; at < end; at += len) {
+			len = kvmft_entry_decode(&codec, &entry, bytes + at, end - at);
+			if (len < 0)
+				return -1;
+			if (nr < max)
+				offsets[nr] = at;
+			nr++;
+		}
+	}
+	return nr < max ? nr : max;
+}
+
+void logfile_repair(unsigned char *bytes, size_t size)
+{
+	size_t at = sizeof(struct kvmft_file_header);
+	struct kvmft_block_header header;
+	u32 len;
+
+	while (at + HEADER < size) {
+		header = *(struct kvmft_block_header *)(bytes + at);
+		len = le32_to_cpu(header.len);
+		kvmft_block_make((struct kvmft_block_header *)(bytes + at), le64_to_cpu(header.seq),
+				 le32_to_cpu(header.nr), bytes + at + HEADER, len);
+		at += HEADER + len;
+	}
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* A log's bytes: where its entries are, by the module's own codec */
+#ifndef SELFTESTS_LOGFILE_H
+#define SELFTESTS_LOGFILE_H
+
+#include <stddef.h>
+
+/*
+ * Offsets of up to @max entries in the @size bytes of a log file at @bytes; entry n + 1 is at
+ * offsets[n].  Returns their number, or -1 if the file is damaged.
+ */
+int logfile_entries(const unsigned char *bytes, size_t size, size_t *offsets, int max);
+
+/* Make the checksums of all blocks right again */
+void logfile_repair(unsigned char *bytes, size_t size);
+
+#endif /* SELFTESTS_LOGFILE_H */
