@@ -105,6 +105,8 @@ static void vcpu_enter(struct kvmft_vm *vm, struct kvmft_run *run)
 					    KVMFT_STOP_DISARM;
 		kvmft_counter_arm(vcpu->counter.taken, distance);
 		vcpu->taken_armed = vcpu->taken_in;
+		/* For this run: the engine asks again if it still wants one. */
+		vcpu->taken_in = 0;
 	}
 }
 

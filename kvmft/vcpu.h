@@ -75,7 +75,7 @@ struct kvmft_engine_ops {
  * @context: the engine's own
  * @sync_exits: number of synchronous exits since @engine was set
  * @last: the last exit
- * @taken_in: taken branches from the last exit to an overflow that is wanted; 0: none
+ * @taken_in: taken branches to an overflow that is wanted in the next run; 0: none
  * @taken_armed: the counter is set to one
  * @moved: the vCPU has been in the guest since the engine set this to false
  * @seq: protects @state
@@ -146,8 +146,8 @@ int kvmft_vcpu_request_stop(struct kvmft_vcpu *vcpu, u64 distance);
 u32 kvmft_vcpu_hash(const struct kvmft_vcpu *vcpu);
 
 /*
- * Let the counters overflow @cond conditional branches and @taken taken branches from here; 0:
- * not any more.
+ * Let the counters overflow @cond conditional branches and @taken taken branches from here, the
+ * latter only until the next exit; 0: not any more.
  */
 void kvmft_vcpu_set_overflow(struct kvmft_vcpu *vcpu, u64 cond, u64 taken);
 
