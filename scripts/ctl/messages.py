@@ -63,12 +63,12 @@ _CALLS = {
     ('replay', errno.EBADMSG): 'the file is no log of kvmft, or its beginning is damaged',
     ('replay', errno.ENOMEM): _NO_MEMORY,
 
-    ('finish', errno.EBUSY): 'the log has no end: the guest\'s CPU did not stop',
-    ('finish', errno.EAGAIN): 'the log has no end: the guest never came to a place where a replay can stop',
+    ('finish', errno.EINTR): 'the log has no end: the guest did not come to a place where a replay can stop',
     ('finish', errno.EOPNOTSUPP): 'the session does not record',
     ('finish', errno.EINVAL): _VERSIONS,
     ('finish', errno.ENOTTY): _VERSIONS,
     ('finish', errno.ESTALE): 'the session had ended',
+    ('finish', errno.EIO): 'the session ended before its log could',
 
     ('status', errno.EINVAL): _VERSIONS,
     ('status', errno.E2BIG): _VERSIONS,
@@ -80,7 +80,7 @@ _CALLS = {
 for _call in ('record', 'finish'):
     for _number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         _CALLS[_call, _number] = _NO_ROOM
-    for _number in (errno.EIO, errno.EROFS, errno.EPIPE):
+    for _number in (errno.EROFS, errno.EPIPE):
         _CALLS[_call, _number] = _NOT_WRITTEN
 
 _WHAT = {

@@ -41,7 +41,6 @@ class Qemu:
 
     def __init__(self, words, watch):
         self._watch = watch
-        self.stopping = False
         self.shut_down = ''
         near, far = socket.socketpair()
         try:
@@ -127,23 +126,15 @@ class Qemu:
             name = event['event']
             if name == 'SHUTDOWN':
                 self.shut_down = event.get('data', {}).get('reason', 'unknown')
-            elif name == 'STOP' and not self.stopping and not self.shut_down:
+            elif name == 'STOP' and not self.shut_down:
                 with contextlib.suppress(MonitorError):
                     state = self.monitor.command('query-status')['status']
                     if state in DEAD_STATES:
                         self.shut_down = state
 
-    def stop(self):
-        """Stop the guest; its vCPU is outside KVM when this returns."""
-        self.stopping = True
-        self.monitor.command('stop')
-        # The event of our own stop came with the answer
-        self.look()
-
     def go_on(self):
         """Let the guest run."""
         self.monitor.command('cont')
-        self.stopping = False
 
     def quit(self):
         """End it: politely, then less so."""

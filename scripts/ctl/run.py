@@ -15,8 +15,9 @@ from .watch import Watch
 
 # How long a session's own end may come after QEMU's or the guest's
 SETTLE_SECONDS = 5
+# How long the guest may take to a place where the log can end, and how often QEMU is looked after meanwhile
 FINISH_SECONDS = 60
-FINISH_PAUSE = 0.05
+FINISH_LOOK = 1
 
 
 class Run:
@@ -189,35 +190,31 @@ class Recording(Run):
         self.begun = True
 
     def finish(self):
-        """End the log here, unless the session did it at the guest's end."""
+        """End the log while the guest runs, unless the session did it at the guest's end."""
+        if self.ended or self.qemu.ended or self.qemu.shut_down:
+            return '' if self.ended else self.cause
         limit = time.monotonic() + FINISH_SECONDS
-        while not self.ended and not self.qemu.ended:
+        while True:
             try:
-                if not self.qemu.shut_down:
-                    self.qemu.stop()
-                self.session.finish()
-                self.watch.until(lambda: self.ended, SETTLE_SECONDS)
-                return ''
+                with self.watch.bounded(FINISH_LOOK):
+                    self.session.finish()
+                problem = ''
             except CallError as error:
-                if error.errno == errno.ESTALE:
-                    self.watch.until(lambda: self.ended, SETTLE_SECONDS)
-                    return ''
-                patient = (error.errno in (errno.EAGAIN, errno.EBUSY, errno.EINTR)
-                           and time.monotonic() < limit and len(self.watch.signals) < 2)
-                if not patient or self.qemu.shut_down and error.errno == errno.EAGAIN:
-                    return str(error)
-                self.try_elsewhere()
-            except CtlError as error:
-                return str(error)
-        return '' if self.ended else self.what_ended()
+                problem = str(error)
+                patient = error.errno == errno.EINTR and time.monotonic() < limit and len(self.watch.signals) < 2
+                if patient and not self.qemu_is_through():
+                    continue
+                # The session's own end tells more
+                if error.errno in (errno.ESTALE, errno.EIO):
+                    problem = ''
+            self.watch.until(lambda: self.ended, SETTLE_SECONDS)
+            return '' if self.ended else problem or self.what_ended()
 
-    def try_elsewhere(self):
-        """Let the guest go a little further."""
-        if not self.qemu.shut_down:
-            self.qemu.go_on()
-        limit = time.monotonic() + FINISH_PAUSE
-        self.watch.until(lambda: self.ended or self.qemu.ended or time.monotonic() >= limit, FINISH_PAUSE)
+    def qemu_is_through(self):
+        """Take note of what has happened: will the guest not run any more?"""
+        self.watch.wait(0)
         self.qemu.look()
+        return self.ended or self.qemu.ended or self.qemu.shut_down
 
     def end(self):
         super().end()

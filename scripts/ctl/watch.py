@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Waiting for several descriptors, and for signals that ask for the end."""
 
+import contextlib
 import os
 import selectors
 import signal
@@ -20,9 +21,11 @@ class Watch:
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._before = {number: signal.signal(number, lambda number, _: self.signals.append(number))
                         for number in ENDING}
+        self._alarm = signal.signal(signal.SIGALRM, lambda *_: None)
 
     def close(self):
         """Give the signals back."""
+        signal.signal(signal.SIGALRM, self._alarm)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(-1)
@@ -54,3 +57,13 @@ class Watch:
                 return False
             self.wait(min(left, 1))
         return True
+
+    @staticmethod
+    @contextlib.contextmanager
+    def bounded(seconds):
+        """Have a call that waits in the kernel fail with EINTR after so long."""
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
