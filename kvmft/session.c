@@ -46,6 +46,14 @@ static const char *end_text(enum kvmft_end end)
 		return "no free event counters: stop perf users, or set kernel.nmi_watchdog=0";
 	case KVMFT_END_COUNTER_WRONG:
 		return "the counters contradict each other: run the self-test again";
+	case KVMFT_END_FINISHED:
+		return "the log is complete";
+	case KVMFT_END_DIVERGED:
+		return "the guest is elsewhere than the log says";
+	case KVMFT_END_LOG_ERROR:
+		return "the log can not be written, or is damaged";
+	case KVMFT_END_UNSUPPORTED:
+		return "the VMM or the guest did what can not be replayed";
 	}
 	return "unknown";
 }
