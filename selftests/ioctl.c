@@ -573,6 +573,19 @@ static void expect_one_of(int ret, const char *what, const int *allowed)
 	tap_fail("%s: %s", what, tap_ret(ret));
 }
 
+/*
+ * Until another thread has been refused.  A call looks at KVM, one caller at a time, before it
+ * looks for a session: on a slow kernel one of a few milliseconds is gone by then.
+ */
+static void wait_for_busy(void)
+{
+	unsigned int before = __atomic_load_n(&race.busy, __ATOMIC_RELAXED);
+
+	while (__atomic_load_n(&race.busy, __ATOMIC_RELAXED) == before &&
+	       !__atomic_load_n(&race.stop, __ATOMIC_ACQUIRE))
+		usleep(100);
+}
+
 static void *racer(void *arg)
 {
 	static const int create[] = { -EBUSY, 0 };
@@ -598,6 +611,8 @@ static void *racer(void *arg)
 			__atomic_fetch_add(&race.made, 1, __ATOMIC_RELAXED);
 			__atomic_store_n(&race.newest, ret, __ATOMIC_RELEASE);
 			usleep(rng_between(&rng, 0, 3000));
+			if (!rng_between(&rng, 0, 7))
+				wait_for_busy();
 			close(ret);
 			break;
 		case 4 ... 5:
