@@ -322,11 +322,13 @@ int kvmft_machine_memory(struct kvmft_vm *vm, u64 *digest)
 }
 
 void kvmft_machine_sleep(struct kvmft_vm *vm)
+	__releases(&vm->kvm->srcu)
 {
 	kvm_vcpu_srcu_read_unlock(vm->vcpu);
 }
 
 void kvmft_machine_wake(struct kvmft_vm *vm)
+	__acquires(&vm->kvm->srcu)
 {
 	kvm_vcpu_srcu_read_lock(vm->vcpu);
 }

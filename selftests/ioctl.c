@@ -348,63 +348,6 @@ static void descriptors(void)
 		  "stop too far ahead of an ended session");
 }
 
-/* Files of logs, and VMs, that recording and replay can not use */
-static void logs(void)
-{
-	int log = memfd_create("log", MFD_CLOEXEC), other = memfd_create("other", MFD_CLOEXEC);
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC), pipefd[2], fd, chips, i;
-	char path[64], garbage[4096];
-	struct vm with_chips;
-
-	prepare();
-	CHECK(log >= 0 && other >= 0 && null >= 0 && !pipe(pipefd), "open: %m");
-	CHECK_RET(kvmft_finish(session), -EOPNOTSUPP, "FINISH of a session that counts");
-	CHECK_RET(call(session, KVMFT_SESSION_FINISH, path), -EINVAL, "FINISH with an argument");
-	CHECK_RET(kvmft_record(session, 0x7fffffff, 0), -EBADF, "record to descriptor 2^31-1");
-	CHECK_RET(kvmft_record(session, null, 0), -EINVAL, "record to /dev/null");
-	CHECK_RET(kvmft_record(session, pipefd[1], 0), -EINVAL, "record to a pipe");
-	CHECK_RET(kvmft_record(session, pipefd[0], 0), -EBADF, "record to a pipe's read end");
-	CHECK_RET(kvmft_record(session, log, KVMFT_ALIGN_MAX + 1), -ERANGE, "align_us 1,000,001");
-	CHECK_RET(kvmft_record(session, log, ~0U), -ERANGE, "align_us 2^32-1");
-	CHECK_RET(kvmft_replay(session, null), -EINVAL, "replay of /dev/null");
-	CHECK_RET(kvmft_replay(session, pipefd[1]), -EBADF, "replay of a pipe's write end");
-	CHECK_RET(kvmft_replay(session, log), -EBADMSG, "replay of an empty file");
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", log);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	CHECK(fd >= 0, "%s: %m", path);
-	CHECK_RET(kvmft_record(session, fd, 0), -EBADF, "record to a file opened for reading");
-	close(fd);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	CHECK(fd >= 0, "%s: %m", path);
-	CHECK_RET(kvmft_replay(session, fd), -EBADF, "replay of a file opened for writing");
-	close(fd);
-	memset(garbage, 'x', sizeof(garbage));
-	CHECK(write(other, garbage, sizeof(garbage)) == sizeof(garbage), "write: %m");
-	CHECK_RET(kvmft_record(session, other, 0), -EINVAL, "record to a file that is not empty");
-	CHECK_RET(kvmft_replay(session, other), -EBADMSG, "replay of garbage");
-	CHECK_RET(kvmft_record(session, log, 0), -EOPNOTSUPP, "record a VM without chips");
-
-	/* A machine that can be recorded, once */
-	program_vm(&with_chips, VM_IRQCHIP);
-	chips = kvmft_create_ok(dev, with_chips.fd);
-	CHECK(!ftruncate(log, 0), "ftruncate: %m");
-	for (i = 0; i < 2; i++) {
-		CHECK_RET(kvmft_record(chips, log, 0), i ? -EINVAL : 0, "record");
-		CHECK(!ftruncate(other, 0), "ftruncate: %m");
-		CHECK_RET(kvmft_record(chips, other, 0), -EBUSY, "record twice");
-		CHECK_RET(kvmft_replay(chips, log), -EBUSY, "replay what records");
-		CHECK_RET(kvmft_stop(chips, 1000), -EBUSY, "stop what records");
-	}
-	close(chips);
-	/* One that has run */
-	chips = kvmft_create_ok(dev, with_chips.fd);
-	program_start(&with_chips, &programs[0], &exit_kinds[0], 10, 1);
-	CHECK_RET(vm_run_to_port(&with_chips), PORT_DONE, "the guest's run");
-	CHECK_RET(kvmft_record(chips, other, 0), -EBUSY, "record a vCPU that has run");
-	close(chips);
-	vm_destroy(&with_chips);
-}
-
 static void order(void)
 {
 	struct kvmft_session_status status;
@@ -790,7 +733,6 @@ static const struct tap_case cases[] = {
 	{ "pointers", pointers, 0 },
 	{ "unknown_numbers", unknown_numbers, 0 },
 	{ "descriptors", descriptors, 0 },
-	{ "logs", logs, 0 },
 	{ "order", order, 0 },
 	{ "privileges", privileges, 0 },
 	{ "calls_of_32_bit_programs", calls_of_32_bit_programs, 0 },

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Logs that can not be written, or are not what was written, and machines without one: what is
+ * wrong is said, and where; the guest, or the host, comes to no harm.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "logfile.h"
+#include "microrun.h"
+#include "programs.h"
+
+static int dev;
+
+/* Files of logs, and VMs, that recording and replay can not use */
+static void refused(void)
+{
+	int log = memfd_create("log", MFD_CLOEXEC), other = memfd_create("other", MFD_CLOEXEC);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), pipefd[2], fd, chips, i;
+	char path[64], garbage[4096];
+	struct vm vm, with_chips;
+	int session;
+
+	dev = kvmft_open_ok();
+	program_vm(&vm, 0);
+	session = kvmft_create_ok(dev, vm.fd);
+	CHECK(log >= 0 && other >= 0 && null >= 0 && !pipe(pipefd), "open: %m");
+	CHECK_RET(kvmft_finish(session), -EOPNOTSUPP, "FINISH of a session that counts");
+	CHECK_RET(ioctl(session, KVMFT_SESSION_FINISH, path) ? -errno : 0, -EINVAL,
+		  "FINISH with an argument");
+	CHECK_RET(kvmft_record(session, 0x7fffffff, 0), -EBADF, "record to descriptor 2^31-1");
+	CHECK_RET(kvmft_record(session, null, 0), -EINVAL, "record to /dev/null");
+	CHECK_RET(kvmft_record(session, pipefd[1], 0), -EINVAL, "record to a pipe");
+	CHECK_RET(kvmft_record(session, pipefd[0], 0), -EBADF, "record to a pipe's read end");
+	CHECK_RET(kvmft_record(session, log, KVMFT_ALIGN_MAX + 1), -ERANGE, "align_us 1,000,001");
+	CHECK_RET(kvmft_record(session, log, ~0U), -ERANGE, "align_us 2^32-1");
+	CHECK_RET(kvmft_replay(session, null), -EINVAL, "replay of /dev/null");
+	CHECK_RET(kvmft_replay(session, pipefd[1]), -EBADF, "replay of a pipe's write end");
+	CHECK_RET(kvmft_replay(session, log), -EBADMSG, "replay of an empty file");
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", log);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0, "%s: %m", path);
+	CHECK_RET(kvmft_record(session, fd, 0), -EBADF, "record to a file opened for reading");
+	close(fd);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	CHECK(fd >= 0, "%s: %m", path);
+	CHECK_RET(kvmft_replay(session, fd), -EBADF, "replay of a file opened for writing");
+	close(fd);
+	memset(garbage, 'x', sizeof(garbage));
+	CHECK(write(other, garbage, sizeof(garbage)) == sizeof(garbage), "write: %m");
+	CHECK_RET(kvmft_record(session, other, 0), -EINVAL, "record to a file that is not empty");
+	CHECK_RET(kvmft_replay(session, other), -EBADMSG, "replay of garbage");
+	CHECK_RET(kvmft_record(session, log, 0), -EOPNOTSUPP, "record a VM without chips");
+
+	/* A machine that can be recorded, once */
+	program_vm(&with_chips, VM_IRQCHIP);
+	chips = kvmft_create_ok(dev, with_chips.fd);
+	CHECK(!ftruncate(log, 0), "ftruncate: %m");
+	for (i = 0; i < 2; i++) {
+		CHECK_RET(kvmft_record(chips, log, 0), i ? -EINVAL : 0, "record");
+		CHECK(!ftruncate(other, 0), "ftruncate: %m");
+		CHECK_RET(kvmft_record(chips, other, 0), -EBUSY, "record twice");
+		CHECK_RET(kvmft_replay(chips, log), -EBUSY, "replay what records");
+		CHECK_RET(kvmft_stop(chips, 1000), -EBUSY, "stop what records");
+	}
+	close(chips);
+	/* One that has run */
+	chips = kvmft_create_ok(dev, with_chips.fd);
+	program_start(&with_chips, &programs[0], &exit_kinds[0], 10, 1);
+	CHECK_RET(vm_run_to_port(&with_chips), PORT_DONE, "the guest's run");
+	CHECK_RET(kvmft_record(chips, other, 0), -EBUSY, "record a vCPU that has run");
+	close(chips);
+	vm_destroy(&with_chips);
+}
+
+static u8 *read_log(int log, size_t *size)
+{
+	off_t end = lseek(log, 0, SEEK_END);
+	u8 *bytes = malloc(end);
+
+	CHECK(bytes && pread(log, bytes, end, 0) == end, "the log can not be read");
+	*size = end;
+	return bytes;
+}
+
+static int write_log(const u8 *bytes, size_t size)
+{
+	int log = micro_open_log();
+
+	CHECK(write(log, bytes, size) == (ssize_t)size, "write: %m");
+	return log;
+}
+
+/*
+ * One bit of one entry is wrong, and all checksums of blocks are right: replay ends at that
+ * entry.  With the checksums as they were, it ends before any entry of that block.
+ */
+static void damage_entry(const struct micro *micro, const u8 *bytes, size_t size,
+			 const size_t *offsets, int nr, struct rng *rng, u64 seed)
+{
+	int which = rng_between(rng, 0, nr - 2), log;
+	size_t at = rng_between(rng, offsets[which], offsets[which + 1] - 1);
+	char reason[300] = "", want[40];
+	struct micro_outcome outcome;
+	u8 *copy = malloc(size);
+
+	CHECK(copy, "out of memory");
+	memcpy(copy, bytes, size);
+	copy[at] ^= 1 << rng_between(rng, 0, 7);
+	log = write_log(copy, size);
+	CHECK(!micro_replay(dev, micro, log, seed, &outcome, reason, sizeof(reason)),
+	      "a block with a wrong checksum was replayed");
+	CHECK_EQ(outcome.status.end, KVMFT_END_LOG_ERROR, "end with a wrong checksum");
+	close(log);
+
+	logfile_repair(copy, size);
+	log = write_log(copy, size);
+	CHECK(!micro_replay(dev, micro, log, seed, &outcome, reason, sizeof(reason)),
+	      "%s: entry %d of %d, damaged at byte %zu of the file, was replayed", micro->name,
+	      which + 1, nr, at);
+	snprintf(want, sizeof(want), "entry %d ", which + 1);
+	CHECK(strstr(reason, want), "damaged at %swas noticed as '%s'", want, reason);
+	close(log);
+	free(copy);
+}
+
+static void damaged_entries(void)
+{
+	static const char *const names[] = { "tsc", "pio", "timer", "mmio" };
+	u64 rounds = env_u64("KVMFT_ROUNDS", 2) * 4, seed = env_u64("KVMFT_SEED", 1);
+	static size_t offsets[100000];
+	const struct micro *micro;
+	struct micro_outcome outcome;
+	unsigned int i, round;
+	struct rng rng;
+	size_t size;
+	u8 *bytes;
+	int log, nr;
+
+	dev = kvmft_open_ok();
+	rng_seed(&rng, seed);
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		for (micro = micros; strcmp(micro->name, names[i]); micro++)
+			;
+		log = micro_open_log();
+		micro_record(dev, micro, log, 0, seed, &outcome);
+		bytes = read_log(log, &size);
+		nr = logfile_entries(bytes, size, offsets, ARRAY_SIZE(offsets));
+		CHECK(nr > 20, "%s: %d entries", micro->name, nr);
+		for (round = 0; round < rounds; round++)
+			damage_entry(micro, bytes, size, offsets, nr, &rng, seed);
+		free(bytes);
+		close(log);
+	}
+}
+
+/* A file cut short anywhere, or with bytes of another, ends in an error that says so */
+static void truncated_files(void)
+{
+	const struct micro *micro = &micros[0];
+	struct micro_outcome outcome;
+	char reason[300];
+	struct rng rng;
+	size_t size, cut;
+	u8 *bytes;
+	int log, i;
+
+	dev = kvmft_open_ok();
+	rng_seed(&rng, 3);
+	log = micro_open_log();
+	micro_record(dev, micro, log, 0, 1, &outcome);
+	bytes = read_log(log, &size);
+	close(log);
+	for (i = 0; i < 8; i++) {
+		cut = rng_between(&rng, 24, size - 1);
+		log = write_log(bytes, cut);
+		CHECK(!micro_replay(dev, micro, log, 1, &outcome, reason, sizeof(reason)),
+		      "a log cut at %zu of %zu was replayed", cut, size);
+		CHECK_EQ(outcome.status.end, KVMFT_END_LOG_ERROR, "end of a log cut short");
+		CHECK(strstr(reason, "truncated") && strstr(reason, "entry"), "reason %s",
+		      reason);
+		close(log);
+	}
+	free(bytes);
+}
+
+/* A disk that is full ends the recording, and not the guest */
+static void full_disk(void)
+{
+	const struct micro *micro = &micros[2];
+	struct kvmft_session_status status;
+	char reason[300];
+	struct rng rng;
+	struct vm vm;
+	int session, log;
+
+	dev = kvmft_open_ok();
+	rng_seed(&rng, 1);
+	CHECK(!mkdir("/tmp/small", 0700) || errno == EEXIST, "mkdir: %m");
+	CHECK(!mount("small", "/tmp/small", "tmpfs", 0, "size=4096"), "mount: %m");
+	log = open("/tmp/small/log", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	CHECK(log >= 0, "open: %m");
+	micro_vm(&vm, micro);
+	session = kvmft_create_ok(dev, vm.fd);
+	CHECK_RET(kvmft_record(session, log, 0), 0, "KVMFT_SESSION_RECORD");
+	do {
+		CHECK(micro_run(&vm, &rng, -1), "the guest was stopped: %m");
+		micro_start(&vm, micro);
+		kvmft_status_ok(session, &status);
+	} while (!status.end);
+	CHECK_EQ(status.end, KVMFT_END_LOG_ERROR, "end");
+	micro_reason(status.id, reason, sizeof(reason));
+	CHECK(strstr(reason, "-28") && strstr(reason, "entry"), "reason '%s'", reason);
+	CHECK(micro_run(&vm, &rng, -1), "the guest does not run on: %m");
+	close(session);
+	vm_destroy(&vm);
+	close(log);
+	CHECK(!umount2("/tmp/small", MNT_DETACH), "umount: %m");
+}
+
+static void setup(void)
+{
+	kvmft_setup();
+	catch_signal(SIGUSR1);
+}
+
+static const struct tap_case cases[] = {
+	{ "refused", refused, 0 },
+	{ "damaged_entries", damaged_entries, 0 },
+	{ "truncated_files", truncated_files, 0 },
+	{ "full_disk", full_disk, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return tap_main(argc, argv, &KVMFT_SUITE(cases, setup, kvmft_teardown));
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "microrun.h"
+
+int micro_open_log(void)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	CHECK(fd >= 0, "memfd_create: %m");
+	return fd;
+}
+
+struct storm {
+	struct vm *vm;
+	pthread_t thread;
+	u64 seed;
+	bool stop;
+	u64 sent;
+};
+
+/* Interrupts at random moments; all of them by different ways into KVM */
+static void *storm_thread(void *arg)
+{
+	struct storm *storm = arg;
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = MICRO_VECTOR };
+	struct rng rng;
+
+	rng_seed(&rng, storm->seed);
+	while (!__atomic_load_n(&storm->stop, __ATOMIC_ACQUIRE)) {
+		CHECK(ioctl(storm->vm->fd, KVM_SIGNAL_MSI, &msi) >= 0, "KVM_SIGNAL_MSI: %m");
+		storm->sent++;
+		usleep(rng_between(&rng, 1, 300));
+	}
+	return NULL;
+}
+
+static void answer(struct vm *vm, struct rng *rng)
+{
+	struct kvm_run *run = vm->run;
+	u8 *data = run->mmio.data;
+	u32 i, len = run->mmio.len;
+
+	if (run->exit_reason == KVM_EXIT_IO) {
+		data = (u8 *)run + run->io.data_offset;
+		len = run->io.size * run->io.count;
+		if (run->io.direction == KVM_EXIT_IO_OUT)
+			return;
+	} else if (run->mmio.is_write) {
+		return;
+	}
+	for (i = 0; i < len; i++)
+		data[i] = rng_next(rng);
+}
+
+/* A replay that is over holds the vCPU in KVM_RUN: a signal gets it out */
+struct watch {
+	int session;
+	pthread_t runner;
+	pthread_t thread;
+	bool stop;
+};
+
+static void *watch_thread(void *arg)
+{
+	struct watch *watch = arg;
+	struct pollfd pfd = { .fd = watch->session };
+
+	while (!__atomic_load_n(&watch->stop, __ATOMIC_ACQUIRE)) {
+		if (poll(&pfd, 1, 20) > 0) {
+			pthread_kill(watch->runner, SIGUSR1);
+			usleep(2000);
+		}
+	}
+	return NULL;
+}
+
+bool micro_run(struct vm *vm, struct rng *rng, int session)
+{
+	struct pollfd ended = { .fd = session };
+	struct kvm_run *run = vm->run;
+
+	for (;;) {
+		if (ioctl(vm->vcpu, KVM_RUN, NULL) < 0) {
+			if (errno != EINTR)
+				return false;
+			if (poll(&ended, 1, 0) > 0)
+				return false;
+			continue;
+		}
+		if (run->exit_reason == KVM_EXIT_IO && run->io.port == PORT_DONE)
+			return true;
+		if (run->exit_reason != KVM_EXIT_MMIO &&
+		    !(run->exit_reason == KVM_EXIT_IO &&
+		      (run->io.port == PORT_NOP || run->io.port == MICRO_PORT_VALUE ||
+		       run->io.port == MICRO_PORT_STRING)))
+			tap_fail("the guest left with reason %u, port %#x", run->exit_reason,
+				 run->exit_reason == KVM_EXIT_IO ? run->io.port : 0);
+		answer(vm, rng);
+	}
+}
+
+static bool run_guest(struct vm *vm, struct rng *rng, int session)
+{
+	struct watch watch = { .session = session, .runner = pthread_self() };
+	bool done;
+
+	CHECK(!pthread_create(&watch.thread, NULL, watch_thread, &watch), "pthread_create");
+	done = micro_run(vm, rng, session);
+	__atomic_store_n(&watch.stop, true, __ATOMIC_RELEASE);
+	pthread_join(watch.thread, NULL);
+	return done;
+}
+
+static u64 hash_memory(const struct vm *vm)
+{
+	const u64 *word = (const u64 *)vm->mem;
+	u64 hash = 0xcbf29ce484222325ULL;
+	size_t i;
+
+	for (i = 0; i < VM_MEM / 8; i++)
+		hash = (hash ^ word[i]) * 0x100000001b3ULL;
+	return hash;
+}
+
+static void get_outcome(struct vm *vm, int session, struct micro_outcome *outcome)
+{
+	vm_get_regs(vm, &outcome->regs);
+	outcome->memory = hash_memory(vm);
+	outcome->interrupts = *(u64 *)(vm->mem + GUEST_DATA + MICRO_COUNT);
+	kvmft_status_ok(session, &outcome->status);
+}
+
+void micro_record(int dev, const struct micro *micro, int log, u32 align_us, u64 seed,
+		  struct micro_outcome *outcome)
+{
+	struct storm storm = { .seed = seed };
+	struct rng rng;
+	struct vm vm;
+	int session;
+
+	rng_seed(&rng, seed);
+	micro_vm(&vm, micro);
+	session = kvmft_create_ok(dev, vm.fd);
+	CHECK_RET(kvmft_record(session, log, align_us), 0, "KVMFT_SESSION_RECORD");
+	storm.vm = &vm;
+	if (micro->storm)
+		CHECK(!pthread_create(&storm.thread, NULL, storm_thread, &storm), "pthread_create");
+	CHECK(run_guest(&vm, &rng, session), "the recording ended: %m");
+	__atomic_store_n(&storm.stop, true, __ATOMIC_RELEASE);
+	if (micro->storm)
+		pthread_join(storm.thread, NULL);
+	get_outcome(&vm, session, outcome);
+	close(session);
+	vm_destroy(&vm);
+}
+
+void micro_reason(u64 id, char *text, size_t size)
+{
+	char path[100];
+
+	snprintf(path, sizeof(path), "/sys/class/misc/kvmft/session%llu/reason",
+		 (unsigned long long)id);
+	if (read_file(path, text, size))
+		snprintf(text, size, "no reason in %s", path);
+}
+
+bool micro_replay(int dev, const struct micro *micro, int log, u64 seed,
+		  struct micro_outcome *outcome, char *reason, size_t size)
+{
+	struct rng rng;
+	struct vm vm;
+	int session;
+	bool done;
+
+	/* Its devices give other answers */
+	rng_seed(&rng, ~seed);
+	micro_vm(&vm, micro);
+	session = kvmft_create_ok(dev, vm.fd);
+	CHECK_RET(kvmft_replay(session, log), 0, "KVMFT_SESSION_REPLAY");
+	done = run_guest(&vm, &rng, session);
+	if (done) {
+		get_outcome(&vm, session, outcome);
+	} else {
+		kvmft_status_ok(session, &outcome->status);
+		micro_reason(outcome->status.id, reason, size);
+	}
+	close(session);
+	vm_destroy(&vm);
+	return done;
+}
