@@ -6,6 +6,7 @@
 #	make check		set the lab up and run every test
 #	make check-debug	the module's tests on a kernel with KASAN, lockdep, kmemleak
 #	make stress N=200	insmod/rmmod rounds beside guests that are not ours
+#	make soak-replay N=20	record Linux guests, replay each twice
 #	make bench		what a hooked call costs, in instructions
 #	make fuzz N=10		any bytes for the readers of logs, minutes of CPU time
 #	make style		checkpatch, sparse, warnings, layers
@@ -33,7 +34,7 @@ kvmft/layout.h: FORCE
 		exit 1; }
 	@scripts/layout/layout --kernel $(KVER) --vmlinux $(VMLINUX) --modules "$(KMODS)" --output $@
 
-check check-debug stress bench:
+check check-debug stress soak-replay bench:
 	scripts/$@ $(if $(N),--rounds $(N))
 
 fuzz:
@@ -47,4 +48,4 @@ clean:
 	$(RM) -r kvmft/layout.h build
 
 FORCE:
-.PHONY: all modules modules_install check check-debug stress bench fuzz style clean FORCE
+.PHONY: all modules modules_install check check-debug stress soak-replay bench fuzz style clean FORCE

@@ -4,6 +4,8 @@
  * environment names rounds (KVMFT_ROUNDS), seed (KVMFT_SEED) and align_us (KVMFT_ALIGN).
  */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,6 +49,56 @@ static void round_of(const struct micro *micro, u32 align_us, u64 seed)
 	close(log);
 }
 
+static void *finish_thread(void *arg)
+{
+	int session = *(int *)arg;
+	struct kvmft_session_status status;
+
+	do {
+		kvmft_status_ok(session, &status);
+	} while (status.cond < 1000);
+	CHECK_RET(kvmft_finish(session), 0, "KVMFT_SESSION_FINISH");
+	kvmft_status_ok(session, &status);
+	CHECK_EQ(status.end, KVMFT_END_FINISHED, "end");
+	CHECK_RET(kvmft_finish(session), -ESTALE, "KVMFT_SESSION_FINISH again");
+	return NULL;
+}
+
+/* A log that ends on request, anywhere, with a digest of memory: replay ends there */
+static void finished(void)
+{
+	struct micro_outcome first, second;
+	const struct micro *micro;
+	char reason[300];
+	pthread_t thread;
+	struct rng rng;
+	struct vm vm;
+	int session, log = micro_open_log();
+
+	dev = kvmft_open_ok();
+	rng_seed(&rng, 1);
+	for (micro = micros; strcmp(micro->name, "timer"); micro++)
+		;
+	micro_vm(&vm, micro);
+	session = kvmft_create_ok(dev, vm.fd);
+	CHECK_RET(kvmft_record(session, log, 0), 0, "KVMFT_SESSION_RECORD");
+	CHECK(!pthread_create(&thread, NULL, finish_thread, &session), "pthread_create");
+	CHECK(micro_run(&vm, &rng, -1), "the guest does not run on: %m");
+	pthread_join(thread, NULL);
+	kvmft_status_ok(session, &first.status);
+	close(session);
+	vm_destroy(&vm);
+
+	CHECK(!micro_replay(dev, micro, log, 1, &second, reason, sizeof(reason)),
+	      "the guest ran on behind the log's end");
+	CHECK(second.status.end == KVMFT_END_FINISHED, "replay ended (%u): %s", second.status.end,
+	      reason);
+	CHECK_EQ(second.status.seq, first.status.seq, "number of entries");
+	CHECK_EQ(second.status.digests, first.status.digests, "number of digests");
+	CHECK(first.status.digests > 0, "there is no digest");
+	close(log);
+}
+
 static void run_micro(const char *name)
 {
 	u64 rounds = env_u64("KVMFT_ROUNDS", 2), seed = env_u64("KVMFT_SEED", 1), i;
@@ -84,6 +136,7 @@ static void setup(void)
 }
 
 static const struct tap_case cases[] = {
+	{ "finished", finished, 0 },
 	{ "tsc", case_tsc, 0 },
 	{ "pio", case_pio, 0 },
 	{ "string", case_string, 0 },
