@@ -174,6 +174,16 @@ static bool check(struct kvmft_replay *replay)
 	return false;
 }
 
+/* Is the next entry a position that the guest has left behind? */
+static bool has_passed(const struct kvmft_replay *replay)
+{
+	const struct kvmft_entry *entry = &replay->engine.entry;
+	const struct kvmft_position *pos = &replay->engine.vcpu->state.pos;
+
+	return entry->type == KVMFT_ENTRY_BOUNDARY && entry->at == KVMFT_AT_POSITION &&
+	       (pos->cond > entry->pos.cond || pos->taken > entry->pos.taken);
+}
+
 /*
  * The guest asks for what an entry of @type tells.  Consumes that entry, which stays in
  * engine.entry.  False: replay is over.
@@ -192,7 +202,10 @@ static bool expect(struct kvmft_replay *replay, enum kvmft_entry_type type, cons
 		return false;
 	}
 	if (engine->entry.type != type) {
-		diverge(replay, "the guest did %s instead", what);
+		if (has_passed(replay))
+			diverge(replay, "overshoot: the guest did %s before it was stopped", what);
+		else
+			diverge(replay, "the guest did %s instead", what);
 		return false;
 	}
 	if (!check(replay))

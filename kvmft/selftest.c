@@ -314,7 +314,8 @@ static int run_test(struct kvmft_verdict_report *report)
 	end = kvmft_session_end(session);
 	kvmft_session_close(session);
 
-	if (ret == -EINTR)
+	/* The end of a session interrupts KVM_RUN as a signal does. */
+	if (ret == -EINTR && end == KVMFT_END_NONE)
 		goto destroy;
 	if (end == KVMFT_END_COUNTER_WRONG)
 		kvmft_verdict_refuse(report,

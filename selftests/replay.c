@@ -16,12 +16,21 @@
 
 static int dev;
 
-static void replay(const struct micro *micro, int log, u64 seed, struct micro_outcome *outcome)
+/*
+ * False: an overflow interrupt was lost, which replay has to notice.  Where none are lost that
+ * fails the case.
+ */
+static bool replay(const struct micro *micro, int log, u64 seed, struct micro_outcome *outcome)
 {
 	char reason[300];
 
-	if (!micro_replay(dev, micro, log, seed, outcome, reason, sizeof(reason)))
-		tap_fail("%s: replay ended (%u): %s", micro->name, outcome->status.end, reason);
+	if (micro_replay(dev, micro, log, seed, outcome, reason, sizeof(reason)))
+		return true;
+	CHECK(env_u64("KVMFT_LOSE", 0) && outcome->status.end == KVMFT_END_DIVERGED &&
+	      strstr(reason, "overshoot"), "%s: replay ended (%u): %s", micro->name,
+	      outcome->status.end, reason);
+	tap_diag("%s: noticed: %s", micro->name, reason);
+	return false;
 }
 
 static void check_same(const struct micro_outcome *a, const struct micro_outcome *b)
@@ -41,8 +50,8 @@ static void round_of(const struct micro *micro, u32 align_us, u64 seed)
 	int log = micro_open_log();
 
 	micro_record(dev, micro, log, align_us, seed, &first);
-	replay(micro, log, seed, &second);
-	check_same(&first, &second);
+	if (replay(micro, log, seed, &second))
+		check_same(&first, &second);
 	tap_diag("%s: %llu entries, %llu bytes, %llu interrupts, %llu landings", micro->name,
 		 (unsigned long long)first.status.seq, (unsigned long long)first.status.log_bytes,
 		 (unsigned long long)first.interrupts, (unsigned long long)first.status.landings);
