@@ -80,6 +80,8 @@ enum kvmft_state {
  *	session<id>/reason says which entry
  * @KVMFT_END_UNSUPPORTED: the VMM or the guest did what can not be replayed;
  *	session<id>/reason says what
+ *
+ * A KVM_RUN in progress may return EINTR when a session ends, as it does for a signal.
  */
 enum kvmft_end {
 	KVMFT_END_NONE		= 0,
