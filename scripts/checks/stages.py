@@ -121,7 +121,8 @@ def _kvm_stages():
                                                                      'build'))
 
     return [
-        stage('kvm-loaded', 900, '', '--sample 2'),
+        # One emulator thread: see "Limits" in Documentation/lab.rst
+        stage('kvm-loaded', 900, '--single', '--sample 2'),
         stage('kvm-armed', 1200, '--pmu --real-sleep',
               f'--sample 1 {armed}'),
     ]
