@@ -46,7 +46,7 @@
 
 #define OTHER_SHIFT		3
 
-#define INPUT_TYPE		GENMASK(1, 0)
+#define LINE_MASK		GENMASK(1, 0)
 #define INPUT_LEVEL		BIT(2)
 #define INPUT_GSI		GENMASK(7, 3)
 #define INPUT_GSI_FOLLOWS	31
@@ -64,6 +64,8 @@
 #define CHECK_SIZE		2
 #define INPUT_SIZE		(1 + 2 * VARINT_SIZE)
 static_assert(1 + 2 * VARINT_SIZE + KVMFT_DATA_MAX + CHECK_SIZE <= KVMFT_ENTRY_SIZE_MAX);
+static_assert(1 + 3 * VARINT_SIZE + INPUT_SIZE + KVMFT_DATA_MAX + CHECK_SIZE <=
+	      KVMFT_ENTRY_SIZE_MAX);
 static_assert(2 + 3 * VARINT_SIZE + KVMFT_BATCH_MAX * INPUT_SIZE + CHECK_SIZE <=
 	      KVMFT_ENTRY_SIZE_MAX);
 
@@ -258,9 +260,24 @@ static void take_access(struct reader *in, struct kvmft_entry *entry, u8 first)
  */
 static bool input_valid(const struct kvmft_input *input)
 {
-	if (input->type == KVMFT_INPUT_LINE)
+	switch (input->type) {
+	case KVMFT_INPUT_LINE:
 		return input->level <= 1;
-	return input->type <= KVMFT_INPUT_NMI;
+	case KVMFT_INPUT_MEMORY:
+		return input->len && input->len <= KVMFT_DATA_MAX;
+	case KVMFT_INPUT_TIMER:
+	case KVMFT_INPUT_MSI:
+	case KVMFT_INPUT_NMI:
+	case KVMFT_INPUT_LINT0:
+		return true;
+	}
+	return false;
+}
+
+/* Bytes for memory are alone in their entry: it would be too long otherwise. */
+static bool too_many(u8 type, unsigned int nr)
+{
+	return type == KVMFT_INPUT_MEMORY && nr > 1;
 }
 
 static bool boundary_valid(const struct kvmft_entry *entry)
@@ -270,14 +287,15 @@ static bool boundary_valid(const struct kvmft_entry *entry)
 	if (entry->at > KVMFT_AT_POSITION || entry->nr_inputs > KVMFT_BATCH_MAX)
 		return false;
 	for (i = 0; i < entry->nr_inputs; i++)
-		if (!input_valid(&entry->inputs[i]))
+		if (!input_valid(&entry->inputs[i]) ||
+		    too_many(entry->inputs[i].type, entry->nr_inputs))
 			return false;
 	return true;
 }
 
 static u8 *put_input(u8 *p, const struct kvmft_input *input)
 {
-	u8 first = FIELD_PREP(INPUT_TYPE, input->type);
+	u8 first = input->type;
 	u32 gsi;
 
 	switch (input->type) {
@@ -291,19 +309,25 @@ static u8 *put_input(u8 *p, const struct kvmft_input *input)
 		*p++ = first;
 		p = put_varint(p, input->addr ^ MSI_BASE);
 		return put_varint(p, input->data);
+	case KVMFT_INPUT_MEMORY:
+		*p++ = first;
+		p = put_varint(p, input->addr);
+		p = put_varint(p, input->len);
+		return put_bytes(p, input->bytes, input->len);
 	default:
 		*p++ = first;
 		return p;
 	}
 }
 
-static void take_input(struct reader *in, struct kvmft_input *input)
+/* One of @nr inputs. */
+static void take_input(struct reader *in, struct kvmft_input *input, unsigned int nr)
 {
 	u8 first = take_byte(in);
 
 	memset(input, 0, sizeof(*input));
-	input->type = FIELD_GET(INPUT_TYPE, first);
-	if (input->type != KVMFT_INPUT_LINE && first & ~INPUT_TYPE)
+	input->type = (first & LINE_MASK) == KVMFT_INPUT_LINE ? KVMFT_INPUT_LINE : first;
+	if (too_many(input->type, nr))
 		malformed(in);
 
 	switch (input->type) {
@@ -318,6 +342,19 @@ static void take_input(struct reader *in, struct kvmft_input *input)
 		input->addr = take_varint(in, U64_MAX) ^ MSI_BASE;
 		input->data = take_varint(in, U32_MAX);
 		break;
+	case KVMFT_INPUT_MEMORY:
+		input->addr = take_varint(in, U64_MAX);
+		input->len = take_varint(in, KVMFT_DATA_MAX);
+		if (!input->len)
+			malformed(in);
+		input->bytes = take_bytes(in, input->len);
+		break;
+	case KVMFT_INPUT_TIMER:
+	case KVMFT_INPUT_NMI:
+	case KVMFT_INPUT_LINT0:
+		break;
+	default:
+		malformed(in);
 	}
 }
 
@@ -363,7 +400,7 @@ static void take_boundary(struct reader *in, const struct kvmft_codec *codec,
 		entry->exits = codec->exits + take_varint(in, U64_MAX);
 	}
 	for (i = 0; i < entry->nr_inputs && !in->error; i++)
-		take_input(in, &entry->inputs[i]);
+		take_input(in, &entry->inputs[i], entry->nr_inputs);
 }
 
 /*
@@ -401,6 +438,7 @@ static u8 *put_other(u8 *p, const struct kvmft_entry *entry)
 		p = put_varint(p, entry->addr);
 		return put_varint(p, entry->value);
 	case KVMFT_ENTRY_DIGEST:
+	case KVMFT_ENTRY_RESET:
 		*p++ = entry->memory ? DIGEST_MEMORY : 0;
 		p = put_le64(p, entry->value);
 		return entry->memory ? put_le64(p, entry->memory) : p;
@@ -441,9 +479,8 @@ static void take_other(struct reader *in, struct kvmft_entry *entry, u8 first)
 		entry->value = take_varint(in, U64_MAX);
 		break;
 	case KVMFT_ENTRY_DIGEST:
-		take_digest(in, entry);
-		break;
 	case KVMFT_ENTRY_RESET:
+		take_digest(in, entry);
 		break;
 	case KVMFT_ENTRY_END:
 		entry->value = take_varint(in, U32_MAX);
@@ -500,6 +537,7 @@ bool kvmft_entry_has_check(const struct kvmft_entry *entry)
 	case KVMFT_ENTRY_MSR:
 	case KVMFT_ENTRY_BOUNDARY:
 	case KVMFT_ENTRY_DIGEST:
+	case KVMFT_ENTRY_RESET:
 		return true;
 	}
 	return false;

@@ -24,7 +24,9 @@
  * @KVMFT_ENTRY_BOUNDARY: @nr_inputs inputs were applied at a boundary: @at tells which.
  *	None: a place to stop at
  * @KVMFT_ENTRY_DIGEST: @value is the digest of the registers, @memory of guest memory
- * @KVMFT_ENTRY_RESET: the VMM has put the VM back into its reset state
+ * @KVMFT_ENTRY_RESET: the VMM has set registers, for the guest's last instruction made it do so: it
+ *	resets the machine, mostly; @value is the digest of the registers then, @memory of guest
+ *	memory
  * @KVMFT_ENTRY_END: the log ends, for the reason @value (&enum kvmft_end)
  */
 enum kvmft_entry_type {
@@ -69,12 +71,17 @@ enum kvmft_at {
  * @KVMFT_INPUT_LINE: interrupt line @gsi of source @source changed to @level
  * @KVMFT_INPUT_MSI: message @data to @addr
  * @KVMFT_INPUT_NMI: a non-maskable interrupt
+ * @KVMFT_INPUT_LINT0: the PIT pulses LINT0 of the LAPIC, which is in NMI mode
+ * @KVMFT_INPUT_MEMORY: @len bytes @bytes are written to guest memory at @addr
  */
 enum kvmft_input_type {
 	KVMFT_INPUT_TIMER	= 0,
 	KVMFT_INPUT_LINE	= 1,
 	KVMFT_INPUT_MSI		= 2,
 	KVMFT_INPUT_NMI		= 3,
+	/* 5 is free: in a log it would be a line's. */
+	KVMFT_INPUT_LINT0	= 4,
+	KVMFT_INPUT_MEMORY	= 6,
 };
 
 /**
@@ -84,7 +91,9 @@ enum kvmft_input_type {
  * @source: who drives the line: KVM's irq_source_id
  * @gsi: the line
  * @data: of the message
- * @addr: of the message
+ * @addr: of the message; guest physical address of the memory
+ * @len: of the memory, 1 to KVMFT_DATA_MAX
+ * @bytes: for the memory; the decoder points into its input
  *
  * Fields that the type does not have: as in &struct kvmft_entry.
  */
@@ -95,6 +104,8 @@ struct kvmft_input {
 	u32 gsi;
 	u32 data;
 	u64 addr;
+	u16 len;
+	const u8 *bytes;
 };
 
 /* More inputs at one boundary become further entries: kvmft_entry.more. */
@@ -109,13 +120,13 @@ struct kvmft_input {
  * @space: READ, WRITE: &enum kvmft_space
  * @at: BOUNDARY: &enum kvmft_at
  * @more: BOUNDARY: the next entry belongs to the same batch
- * @nr_inputs: BOUNDARY: number of @inputs, 0 to KVMFT_BATCH_MAX
+ * @nr_inputs: BOUNDARY: number of @inputs, 0 to KVMFT_BATCH_MAX; 1 if it is KVMFT_INPUT_MEMORY
  * @len: bytes at @data; READ and WRITE: at least 1
  * @check: see kvmft_entry_check(); set by encoder and decoder
  * @payload: hash of the encoded entry, its check apart; set by encoder and decoder
  * @addr: address, or number of an MSR
  * @value: see the types
- * @memory: DIGEST: of guest memory; 0: not taken
+ * @memory: DIGEST, RESET: of guest memory; 0: not taken
  * @exits: BOUNDARY at KVMFT_AT_EXIT or KVMFT_AT_HALT: number of synchronous exits of the
  *	vCPU since the log's start
  * @pos: BOUNDARY at KVMFT_AT_POSITION: counted part of the position
@@ -194,8 +205,8 @@ int kvmft_entry_decode(struct kvmft_codec *codec, struct kvmft_entry *entry, con
 u16 kvmft_entry_check(const struct kvmft_entry *entry, u32 state);
 
 /*
- * Is this type's check one of the machine's state, for the caller to compare?  START, PAGE,
- * RESET and END have one of their bytes only, which the decoder has compared.
+ * Is this type's check one of the machine's state, for the caller to compare?  START, PAGE and
+ * END have one of their bytes only, which the decoder has compared.
  */
 bool kvmft_entry_has_check(const struct kvmft_entry *entry);
 

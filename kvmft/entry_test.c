@@ -65,7 +65,7 @@ static u64 random_number(struct bench *b, unsigned int bits)
 
 static void random_input(struct bench *b, struct kvmft_input *input)
 {
-	*input = (struct kvmft_input){ .type = below(b, 4) };
+	*input = (struct kvmft_input){ .type = below(b, KVMFT_INPUT_LINT0 + 1) };
 	if (input->type == KVMFT_INPUT_LINE) {
 		input->level = below(b, 2);
 		input->source = random_number(b, 32);
@@ -118,8 +118,15 @@ static void random_entry(struct bench *b, struct kvmft_entry *entry)
 		}
 		for (i = 0; i < entry->nr_inputs; i++)
 			random_input(b, &entry->inputs[i]);
+		if (entry->nr_inputs == 1 && below(b, 2))
+			entry->inputs[0] = (struct kvmft_input){
+				.type = KVMFT_INPUT_MEMORY, .addr = random_number(b, 64),
+				.len = clamp_t(u64, random_number(b, 13), 1, KVMFT_DATA_MAX),
+				.bytes = b->data,
+			};
 		break;
 	case KVMFT_ENTRY_DIGEST:
+	case KVMFT_ENTRY_RESET:
 		entry->value = random64(b);
 		entry->memory = random_number(b, 64);
 		break;
@@ -129,9 +136,25 @@ static void random_entry(struct bench *b, struct kvmft_entry *entry)
 	}
 }
 
+static void expect_same_input(struct kunit *test, const struct kvmft_input *a,
+			      const struct kvmft_input *b)
+{
+	KUNIT_ASSERT_EQ(test, a->type, b->type);
+	KUNIT_ASSERT_EQ(test, a->level, b->level);
+	KUNIT_ASSERT_EQ(test, a->source, b->source);
+	KUNIT_ASSERT_EQ(test, a->gsi, b->gsi);
+	KUNIT_ASSERT_EQ(test, a->data, b->data);
+	KUNIT_ASSERT_EQ(test, a->addr, b->addr);
+	KUNIT_ASSERT_EQ(test, a->len, b->len);
+	if (a->len)
+		KUNIT_ASSERT_EQ(test, memcmp(a->bytes, b->bytes, a->len), 0);
+}
+
 static void expect_same(struct kunit *test, const struct kvmft_entry *a,
 			const struct kvmft_entry *b)
 {
+	int i;
+
 	KUNIT_ASSERT_EQ(test, a->type, b->type);
 	KUNIT_ASSERT_EQ(test, a->space, b->space);
 	KUNIT_ASSERT_EQ(test, a->at, b->at);
@@ -147,7 +170,8 @@ static void expect_same(struct kunit *test, const struct kvmft_entry *a,
 	KUNIT_ASSERT_EQ(test, a->pos.cond, b->pos.cond);
 	KUNIT_ASSERT_EQ(test, a->pos.taken, b->pos.taken);
 	KUNIT_ASSERT_EQ(test, a->rip, b->rip);
-	KUNIT_ASSERT_EQ(test, memcmp(a->inputs, b->inputs, a->nr_inputs * sizeof(a->inputs[0])), 0);
+	for (i = 0; i < a->nr_inputs; i++)
+		expect_same_input(test, &a->inputs[i], &b->inputs[i]);
 	if (a->len)
 		KUNIT_ASSERT_EQ(test, memcmp(a->data, b->data, a->len), 0);
 }
@@ -171,6 +195,8 @@ static const u8 four[4] = { 1, 2, 3, 4 };
 
 #define INPUT_LINE(n, l)	{ .type = KVMFT_INPUT_LINE, .gsi = (n), .level = (l) }
 #define INPUT_MSI(a, d)		{ .type = KVMFT_INPUT_MSI, .addr = (a), .data = (d) }
+#define INPUT_MEMORY(a, l, b)	\
+	{ .type = KVMFT_INPUT_MEMORY, .addr = (a), .len = (l), .bytes = (b) }
 
 /* What each kind of entry costs, in a log without an entry before it. */
 static const struct {
@@ -212,6 +238,15 @@ static const struct {
 	{ "boundary, message", 7, {
 		.type = KVMFT_ENTRY_BOUNDARY, .exits = 1, .nr_inputs = 1,
 		.inputs = { INPUT_MSI(0xfee00000, 0x31) } } },
+	{ "boundary, NMI", 5, {
+		.type = KVMFT_ENTRY_BOUNDARY, .exits = 1, .nr_inputs = 1,
+		.inputs = { { .type = KVMFT_INPUT_NMI } } } },
+	{ "boundary, LINT0", 5, {
+		.type = KVMFT_ENTRY_BOUNDARY, .exits = 1, .nr_inputs = 1,
+		.inputs = { { .type = KVMFT_INPUT_LINT0 } } } },
+	{ "boundary, bytes", 12, {
+		.type = KVMFT_ENTRY_BOUNDARY, .exits = 1, .nr_inputs = 1,
+		.inputs = { INPUT_MEMORY(0x1000, 4, four) } } },
 	{ "boundary, position", 14, {
 		.type = KVMFT_ENTRY_BOUNDARY, .at = KVMFT_AT_POSITION, .nr_inputs = 1,
 		.pos = { 100000, 100000 }, .rip = 0xfff000 } },
@@ -219,7 +254,8 @@ static const struct {
 	{ "digest of memory", 20, { .type = KVMFT_ENTRY_DIGEST, .value = 1, .memory = 1 } },
 	{ "page", 12, { .type = KVMFT_ENTRY_PAGE, .addr = 0x7f000, .value = 1 } },
 	{ "start", 8, { .type = KVMFT_ENTRY_START, .len = 4, .data = four } },
-	{ "reset", 3, { .type = KVMFT_ENTRY_RESET } },
+	{ "reset", 12, { .type = KVMFT_ENTRY_RESET, .value = 1 } },
+	{ "reset, with memory", 20, { .type = KVMFT_ENTRY_RESET, .value = 1, .memory = 1 } },
 	{ "end", 4, { .type = KVMFT_ENTRY_END, .value = 7 } },
 };
 
@@ -386,7 +422,7 @@ static void flipped_bits_at_random(struct kunit *test)
 	for (i = 0; i < ROUNDS / 4; i++) {
 		do
 			random_entry(b, &b->entry);
-		while (b->entry.len > 64);
+		while (b->entry.len > 64 || b->entry.inputs[0].len > 64);
 		bad += flip_all(test, b, &tried);
 	}
 	kunit_info(test, "%d of %d flips unnoticed", bad, tried);
@@ -456,9 +492,16 @@ static const struct {
 		0x22, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02 } },
 	{ "boundary: exits have an eleventh byte", -EBADMSG, 11, {
 		0x22, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81 } },
-	{ "timer with a bit", -EBADMSG, 3, { 0x22, 0x00, 0x04 } },
-	{ "message with a bit", -EBADMSG, 3, { 0x22, 0x00, 0x82 } },
-	{ "NMI with a bit", -EBADMSG, 3, { 0x22, 0x00, 0x0b } },
+	{ "input 7", -EBADMSG, 3, { 0x22, 0x00, 0x07 } },
+	{ "input 8", -EBADMSG, 3, { 0x22, 0x00, 0x08 } },
+	{ "input 130", -EBADMSG, 3, { 0x22, 0x00, 0x82 } },
+	{ "input 255", -EBADMSG, 3, { 0x22, 0x00, 0xff } },
+	{ "bytes: one", -EAGAIN, 5, { 0x22, 0x00, 0x06, 0x00, 0x01 } },
+	{ "bytes: none", -EBADMSG, 5, { 0x22, 0x00, 0x06, 0x00, 0x00 } },
+	{ "bytes: 4096", -EAGAIN, 6, { 0x22, 0x00, 0x06, 0x00, 0x80, 0x20 } },
+	{ "bytes: 4097", -EBADMSG, 6, { 0x22, 0x00, 0x06, 0x00, 0x81, 0x20 } },
+	{ "bytes: then a timer", -EBADMSG, 3, { 0x42, 0x00, 0x06 } },
+	{ "bytes: behind a timer", -EBADMSG, 4, { 0x42, 0x00, 0x00, 0x06 } },
 	{ "line: largest gsi", -EAGAIN, 8, { 0x22, 0x00, 0xf9, 0xe0, 0xff, 0xff, 0xff, 0x0f } },
 	{ "line: gsi too large", -EBADMSG, 8, { 0x22, 0x00, 0xf9, 0xe1, 0xff, 0xff, 0xff, 0x0f } },
 	{ "line: source too large", -EBADMSG, 8, {
@@ -473,7 +516,8 @@ static const struct {
 	{ "digest: of memory, not taken", -EBADMSG, 16, { 0x40, 0x01 } },
 	{ "end: reason too large", -EBADMSG, 6, { 0x50, 0x80, 0x80, 0x80, 0x80, 0x10 } },
 	{ "end: wrong check", -EBADMSG, 4, { 0x50, 0x07, 0x01, 0x01 } },
-	{ "reset: wrong check", -EBADMSG, 3, { 0x48, 0x01, 0x01 } },
+	{ "reset: unknown flag", -EBADMSG, 2, { 0x48, 0x02 } },
+	{ "start: wrong check", -EBADMSG, 4, { 0x08, 0x00, 0x01, 0x01 } },
 };
 
 static void refused_bytes(struct kunit *test)
@@ -511,7 +555,16 @@ static void refused_entries(struct kunit *test)
 		{ .type = KVMFT_ENTRY_END, .value = 1ULL << 32 },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .at = 3 },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = KVMFT_BATCH_MAX + 1 },
-		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 4 } } },
+		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 5 } } },
+		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 7 } } },
+		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1,
+		  .inputs = { INPUT_MEMORY(0, 0, four) } },
+		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1,
+		  .inputs = { INPUT_MEMORY(0, KVMFT_DATA_MAX + 1, four) } },
+		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 2,
+		  .inputs = { INPUT_MEMORY(0, 4, four) } },
+		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 2,
+		  .inputs = { { .type = KVMFT_INPUT_TIMER }, INPUT_MEMORY(0, 4, four) } },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { INPUT_LINE(1, 2) } },
 	};
 	struct bench *b = test->priv;
@@ -543,6 +596,11 @@ static void longest(struct kunit *test)
 	for (i = 0; i < KVMFT_BATCH_MAX; i++)
 		entry->inputs[i] = (struct kvmft_input)INPUT_MSI(U64_MAX, U32_MAX);
 	KUNIT_EXPECT_EQ(test, round_trip(test, b), 2 + 30 + KVMFT_BATCH_MAX * 16 + 2);
+	entry->nr_inputs = 1;
+	entry->pos = (struct kvmft_position){ U64_MAX - 1, U64_MAX - 1 };
+	entry->rip = 0;
+	entry->inputs[0] = (struct kvmft_input)INPUT_MEMORY(U64_MAX, KVMFT_DATA_MAX, b->data);
+	KUNIT_EXPECT_EQ(test, round_trip(test, b), 1 + 30 + 1 + 10 + 2 + KVMFT_DATA_MAX + 2);
 }
 
 static struct kunit_case entry_cases[] = {

@@ -21,11 +21,11 @@ TYPE_NAMES = {
     BOUNDARY: 'boundary', DIGEST: 'digest', RESET: 'reset', END: 'end'}
 
 # Nothing of the machine's state is in the check of these
-STATELESS = (START, PAGE, RESET, END)
+STATELESS = (START, PAGE, END)
 
 PORT, MEMORY = range(2)
 AT_EXIT, AT_HALT, AT_POSITION = range(3)
-TIMER, LINE, MESSAGE, NMI = range(4)
+TIMER, LINE, MESSAGE, NMI, LINT0, BYTES = 0, 1, 2, 3, 4, 6
 
 
 class Malformed(Exception):
@@ -71,6 +71,7 @@ class Input:
     gsi: int = 0
     data: int = 0
     addr: int = 0
+    bytes: bytes = b''
 
 
 @dataclasses.dataclass
@@ -207,14 +208,16 @@ class Decoder:
             entry.rip = self._rip + (rip >> 1 ^ -(rip & 1)) & MASK64
         else:
             entry.exits = self._exits + source.number(MASK64, 'the number of exits') & MASK64
-        entry.inputs = [self._input(source) for _ in range(count)]
+        entry.inputs = [self._input(source, count) for _ in range(count)]
 
     @staticmethod
-    def _input(source):
+    def _input(source, count):
         first = source.byte()
-        found = Input(first & 3)
-        if found.type != LINE and first >> 2:
+        found = Input(LINE if first & 3 == LINE else first)
+        if found.type not in (TIMER, LINE, MESSAGE, NMI, LINT0, BYTES):
             raise Malformed('an unknown kind of input')
+        if found.type == BYTES and count > 1:
+            raise Malformed('bytes for memory are not alone')
         if found.type == LINE:
             found.level = first >> 2 & 1
             found.gsi = first >> 3
@@ -224,6 +227,12 @@ class Decoder:
         elif found.type == MESSAGE:
             found.addr = source.number(MASK64, 'the address of the message') ^ MSI_BASE
             found.data = source.number(MASK32, 'the data of the message')
+        elif found.type == BYTES:
+            found.addr = source.number(MASK64, 'the address of the bytes')
+            size = source.number(DATA_MAX, 'the number of bytes')
+            if not size:
+                raise Malformed('no bytes for memory')
+            found.bytes = bytes(source.take(size))
         return found
 
     @staticmethod
@@ -252,7 +261,7 @@ class Decoder:
         elif kind == MSR:
             entry.addr = source.number(MASK32, 'the number of the MSR')
             entry.value = source.number(MASK64, 'the value')
-        elif kind == DIGEST:
+        elif kind in (DIGEST, RESET):
             flags = source.byte()
             if flags > 1:
                 raise Malformed('an unknown flag')
@@ -263,5 +272,5 @@ class Decoder:
                     raise Malformed('the digest of memory is not in its shortest form')
         elif kind == END:
             entry.value = source.number(MASK32, 'the reason')
-        elif kind != RESET:
+        else:
             raise Malformed(f'there is no type {kind}')

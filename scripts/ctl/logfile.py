@@ -110,6 +110,10 @@ def _input(found):
         return 'timer'
     if found.type == codec.NMI:
         return 'nmi'
+    if found.type == codec.LINT0:
+        return 'lint0'
+    if found.type == codec.BYTES:
+        return f'memory {found.addr:#x} {len(found.bytes)}: {found.bytes.hex(" ")}'
     if found.type == codec.MESSAGE:
         return f'message {found.addr:#x} {found.data:#x}'
     source = f' of source {found.source}' if found.source else ''
@@ -147,7 +151,7 @@ def _fields(entry):
         return f'{entry.addr:#x} {entry.value:#x}'
     if kind == codec.BOUNDARY:
         return _boundary(entry)
-    if kind == codec.DIGEST:
+    if kind in (codec.DIGEST, codec.RESET):
         memory = f' memory {entry.memory:016x}' if entry.memory else ''
         return f'{entry.value:016x}{memory}'
     if kind == codec.END:
