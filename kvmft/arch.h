@@ -53,10 +53,14 @@ struct kvmft_arch_ops {
 
 extern const struct kvmft_arch_ops kvmft_svm_ops;
 
-/* Hooks that do not depend on the vendor: run loop and life cycle; devices; interrupts. */
+/*
+ * Hooks that do not depend on the vendor: run loop and life cycle; devices; interrupts; what the
+ * VMM does otherwise.
+ */
 extern struct kvmft_hook *const kvmft_kvm_hooks[];
 extern struct kvmft_hook *const kvmft_io_hooks[];
 extern struct kvmft_hook *const kvmft_irq_hooks[];
+extern struct kvmft_hook *const kvmft_vmm_hooks[];
 /* Functions that are called (machine.c). */
 extern struct kvmft_hook *const kvmft_vm_callees[];
 

@@ -154,6 +154,31 @@ static long session_replay(struct kvmft_session *session, void __user *arg)
 	return ret;
 }
 
+static long session_input(struct kvmft_session *session, void __user *arg)
+{
+	struct kvmft_session_input input;
+	void *data = NULL;
+	long ret;
+
+	ret = copy_in_struct(&input, reserved, arg);
+	if (ret)
+		return ret;
+	if (input.pad || memchr_inv(input.reserved, 0, sizeof(input.reserved)) ||
+	    input.irq > KVMFT_IRQ_MSI || (input.irq == KVMFT_IRQ_LINE && input.level > 1) ||
+	    (!input.len && input.irq == KVMFT_IRQ_NONE))
+		return -EINVAL;
+	if (input.len > KVMFT_INPUT_MAX)
+		return -ERANGE;
+	if (input.len) {
+		data = vmemdup_user(u64_to_user_ptr(input.data), input.len);
+		if (IS_ERR(data))
+			return PTR_ERR(data);
+	}
+	ret = kvmft_session_input(session, &input, data);
+	kvfree(data);
+	return ret;
+}
+
 static long session_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct session_file *sf = file->private_data;
@@ -168,6 +193,8 @@ static long session_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return session_record(sf->session, user);
 	case KVMFT_SESSION_REPLAY:
 		return session_replay(sf->session, user);
+	case KVMFT_SESSION_INPUT:
+		return session_input(sf->session, user);
 	case KVMFT_SESSION_FINISH:
 		return arg ? -EINVAL : kvmft_session_finish(sf->session);
 	default:

@@ -45,9 +45,11 @@ void kvmft_engine_end(struct kvmft_engine *engine, enum kvmft_end end, const cha
 
 	if (engine->end)
 		return;
-	va_start(args, fmt);
-	vsnprintf(engine->reason, sizeof(engine->reason), fmt, args);
-	va_end(args);
+	if (fmt) {
+		va_start(args, fmt);
+		vsnprintf(engine->reason, sizeof(engine->reason), fmt, args);
+		va_end(args);
+	}
 	engine->end = end;
 	engine->vcpu->ended(engine->vcpu, end);
 }

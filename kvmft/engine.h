@@ -63,7 +63,10 @@ struct kvmft_engine {
 void *kvmft_engine_alloc(size_t size, enum kvmft_mode mode, struct kvmft_vcpu *vcpu);
 void kvmft_engine_free(struct kvmft_engine *engine);
 
-/* Say why, for the session's reason and the kernel log, and end the session. */
+/*
+ * Say why, for the session's reason and the kernel log, and end the session.  @fmt NULL: the reason
+ * is there.
+ */
 __printf(3, 4) void kvmft_engine_end(struct kvmft_engine *engine, enum kvmft_end end,
 				     const char *fmt, ...);
 
@@ -125,6 +128,13 @@ void kvmft_engine_cancel(struct kvmft_engine *engine);
  */
 int kvmft_record_close(struct kvmft_engine *engine, enum kvmft_end why);
 int kvmft_replay_close(struct kvmft_engine *engine);
+
+/*
+ * KVMFT_SESSION_INPUT, with the bytes at @data: queue it, to be applied at a boundary.  -EAGAIN:
+ * there is no room.
+ */
+int kvmft_record_input(struct kvmft_engine *engine, const struct kvmft_session_input *input,
+		       const void *data);
 
 /* KVMFT_SESSION_FINISH: end the log at the next boundary.  Does not wait. */
 void kvmft_record_finish(struct kvmft_engine *engine);

@@ -39,6 +39,8 @@ static const struct kvm *hook_vm(const struct kvmft_hook *hook, struct ftrace_re
 	switch (hook->key) {
 	case KVMFT_HOOK_VCPU:
 		return ((struct kvm_vcpu *)arg)->kvm;
+	case KVMFT_HOOK_VCPU_FILE:
+		return ((struct kvm_vcpu *)((struct file *)arg)->private_data)->kvm;
 	case KVMFT_HOOK_VM:
 		return (struct kvm *)arg;
 	case KVMFT_HOOK_VM_SECOND:

@@ -27,11 +27,13 @@
 /**
  * enum kvmft_hook_key - what the first argument of a hooked function is
  * @KVMFT_HOOK_VCPU: struct kvm_vcpu *
+ * @KVMFT_HOOK_VCPU_FILE: struct file *, opened by KVM_CREATE_VCPU
  * @KVMFT_HOOK_VM: struct kvm *
  * @KVMFT_HOOK_VM_SECOND: of no interest; the second is a struct kvm *
  */
 enum kvmft_hook_key {
 	KVMFT_HOOK_VCPU,
+	KVMFT_HOOK_VCPU_FILE,
 	KVMFT_HOOK_VM,
 	KVMFT_HOOK_VM_SECOND,
 };

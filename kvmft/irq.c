@@ -18,6 +18,9 @@ KVMFT_HOOK(kvm_arch_set_irq_inatomic, "kvm", KVMFT_HOOK_VM_SECOND);
 KVMFT_HOOK(kvm_send_userspace_msi, "kvm", KVMFT_HOOK_VM);
 /* Runs on the vCPU's thread after its LAPIC's timer has expired. */
 KVMFT_HOOK(kvm_inject_pending_timer_irqs, "kvm", KVMFT_HOOK_VCPU);
+/* The PIT's second way into the LAPIC, while some LVT0 is in NMI mode. */
+KVMFT_HOOK(kvm_apic_nmi_wd_deliver, "kvm", KVMFT_HOOK_VCPU);
+KVMFT_CALLEE(kvm_inject_nmi, "kvm");
 
 static bool captured(struct kvmft_vm *vm, const struct kvmft_input *input)
 {
@@ -101,6 +104,20 @@ static void replace_kvm_inject_pending_timer_irqs(struct kvm_vcpu *vcpu)
 		kvmft_original(kvm_inject_pending_timer_irqs)(vcpu);
 }
 
+static void replace_kvm_apic_nmi_wd_deliver(struct kvm_vcpu *vcpu)
+{
+	static const struct kvmft_input input = { .type = KVMFT_INPUT_LINT0 };
+	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
+	bool taken = false;
+
+	if (vm) {
+		taken = captured(vm, &input);
+		kvmft_vm_put(vm);
+	}
+	if (!taken)
+		kvmft_original(kvm_apic_nmi_wd_deliver)(vcpu);
+}
+
 void kvmft_vm_apply(struct kvmft_vm *vm, const struct kvmft_input *input)
 {
 	struct kvm_msi msi;
@@ -124,8 +141,60 @@ void kvmft_vm_apply(struct kvmft_vm *vm, const struct kvmft_input *input)
 		};
 		kvmft_original(kvm_send_userspace_msi)(vm->kvm, &msi);
 		break;
+	case KVMFT_INPUT_NMI:
+		kvmft_call(kvm_inject_nmi)(vm->vcpu);
+		break;
+	case KVMFT_INPUT_LINT0:
+		kvmft_original(kvm_apic_nmi_wd_deliver)(vm->vcpu);
+		break;
+	case KVMFT_INPUT_MEMORY:
+		/* A slot that is gone since is gone on both sides. */
+		kvm_vcpu_write_guest(vm->vcpu, input->addr, input->bytes, input->len);
+		break;
 	}
 	WRITE_ONCE(vm->applying, NULL);
+}
+
+/*
+ * Not kvm_write_guest(), which wants to be called with the vCPU loaded, for the sake of KVM's dirty
+ * ring.  QEMU's migration does not notice these bytes; it writes no memory this way either.
+ */
+static void flush_memory(struct kvmft_vm *vm, const struct kvmft_input *input)
+{
+	u32 done, size;
+	int idx;
+
+	/* The VMM is no more: user addresses mean somebody else's memory. */
+	if (current->mm != vm->kvm->mm)
+		return;
+	idx = srcu_read_lock(&vm->kvm->srcu);
+	for (done = 0; done < input->len; done += size) {
+		u64 addr = input->addr + done;
+		unsigned long hva = gfn_to_hva(vm->kvm, gpa_to_gfn(addr));
+		void __user *to = (void __user *)(hva + offset_in_page(addr));
+
+		size = min_t(u32, input->len - done, PAGE_SIZE - offset_in_page(addr));
+		if (!kvm_is_error_hva(hva) && copy_to_user(to, input->bytes + done, size))
+			break;
+	}
+	srcu_read_unlock(&vm->kvm->srcu, idx);
+}
+
+void kvmft_vm_flush(struct kvmft_vm *vm, const struct kvmft_input *input)
+{
+	switch (input->type) {
+	case KVMFT_INPUT_TIMER:
+		/* KVM looks at it on the vCPU's thread. */
+		atomic_set(lapic_timer_pending(vm->vcpu), 1);
+		kvm_make_request(KVM_REQ_UNBLOCK, vm->vcpu);
+		kvm_vcpu_kick(vm->vcpu);
+		break;
+	case KVMFT_INPUT_MEMORY:
+		flush_memory(vm, input);
+		break;
+	default:
+		kvmft_vm_apply(vm, input);
+	}
 }
 
 struct kvmft_hook *const kvmft_irq_hooks[] = {
@@ -133,5 +202,7 @@ struct kvmft_hook *const kvmft_irq_hooks[] = {
 	&hook_kvm_set_irq,
 	&hook_kvm_arch_set_irq_inatomic,
 	&hook_kvm_send_userspace_msi,
+	&hook_kvm_apic_nmi_wd_deliver,
+	&callee_kvm_inject_nmi,
 	NULL
 };

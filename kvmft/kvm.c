@@ -71,6 +71,7 @@ static int replace_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 	vm->interrupted = false;
 	kvmft_io_complete(vm);
 	ret = kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
+	vm->shutdown |= !ret && vcpu->run->exit_reason == KVM_EXIT_SHUTDOWN;
 	if (vm->interrupted) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		ret = -EINTR;
@@ -129,7 +130,8 @@ const struct kvmft_arch_ops *kvmft_arch_of_vm(const struct file *vm)
 int kvmft_arch_hooks_get(const struct kvmft_arch_ops *arch, struct module *vendor)
 {
 	struct kvmft_hook *const *const lists[] = {
-		arch->hooks, kvmft_kvm_hooks, kvmft_io_hooks, kvmft_irq_hooks, kvmft_vm_callees,
+		arch->hooks, kvmft_kvm_hooks, kvmft_io_hooks, kvmft_irq_hooks, kvmft_vmm_hooks,
+		kvmft_vm_callees,
 	};
 
 	return kvmft_hooks_get(lists, ARRAY_SIZE(lists), vendor);

@@ -5,8 +5,10 @@
 #include <asm/fpu/api.h>
 #include <asm/fpu/types.h>
 #include <linux/highmem.h>
+#include <linux/kthread.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/xxhash.h>
@@ -26,7 +28,7 @@ static const char *refusal(struct kvm *kvm, struct kvm_vcpu *vcpu)
 	if (kvm->arch.irqchip_mode != KVM_IRQCHIP_KERNEL)
 		return "its interrupt chips are not in the kernel (-machine kernel-irqchip=on)";
 	if (!list_empty(&kvm->ioeventfds))
-		return "an ioeventfd is in use: a device (virtio, vhost) would write memory unseen";
+		return KVMFT_NO_IOEVENTFD;
 	if (vcpu->arch.apic_base & X2APIC_ENABLE)
 		return "the guest uses the x2APIC";
 	if (vcpu->arch.pv_time.active || vcpu->arch.st.msr_val || vcpu->arch.apf.msr_en_val ||
@@ -35,7 +37,7 @@ static const char *refusal(struct kvm *kvm, struct kvm_vcpu *vcpu)
 	if (vcpu->arch.hyperv_enabled)
 		return "the guest has Hyper-V enlightenments: QEMU needs -cpu without hv-*";
 	if (vcpu->guest_debug)
-		return "the VMM is debugging the guest (gdbstub)";
+		return KVMFT_NO_DEBUGGER;
 	return NULL;
 }
 
@@ -68,6 +70,37 @@ void kvmft_machine_kill(struct kvmft_vm *vm)
 	kvm_vm_dead(vm->kvm);
 }
 
+bool kvmft_machine_has_memory(const struct kvmft_vm *vm, u64 addr, u64 len)
+{
+	bool has = addr + len >= addr;
+	u64 end = addr + len;
+	int idx;
+
+	idx = srcu_read_lock(&vm->kvm->srcu);
+	for (addr &= PAGE_MASK; has && addr < end; addr += PAGE_SIZE)
+		has = kvm_is_visible_gfn(vm->kvm, gpa_to_gfn(addr));
+	srcu_read_unlock(&vm->kvm->srcu, idx);
+	return has;
+}
+
+struct mm_struct *kvmft_machine_use_mm(const struct kvmft_vm *vm)
+{
+	struct mm_struct *mm = vm->kvm->mm;
+
+	if (!mmget_not_zero(mm))
+		return NULL;
+	kthread_use_mm(mm);
+	return mm;
+}
+
+void kvmft_machine_unuse_mm(struct mm_struct *mm)
+{
+	if (!mm)
+		return;
+	kthread_unuse_mm(mm);
+	mmput(mm);
+}
+
 static u64 cpuid_hash(const struct kvm_vcpu *vcpu)
 {
 	struct xxh64_state state;
@@ -78,6 +111,14 @@ static u64 cpuid_hash(const struct kvm_vcpu *vcpu)
 		xxh64_update(&state, &vcpu->arch.cpuid_entries[i],
 			     offsetof(struct kvm_cpuid_entry2, padding));
 	return xxh64_digest(&state);
+}
+
+/* APM volume 2, 14.1.3. */
+#define RESET_VECTOR	0xfffffff0
+
+bool kvmft_machine_is_reset(const struct kvmft_vm *vm, const struct kvmft_arch_ops *arch)
+{
+	return arch->linear_rip(vm->vcpu) == RESET_VECTOR;
 }
 
 static struct kvm_memory_slot *slot_of(struct rb_node *node, const struct kvm_memslots *slots)
@@ -156,7 +197,17 @@ static u64 apic_hash(const struct kvm_vcpu *vcpu)
 	return xxh64_digest(&state);
 }
 
-void kvmft_machine_regs(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch,
+static u64 events(struct kvm_vcpu_arch *arch)
+{
+	u64 interrupt = arch->interrupt.injected ? BIT(8) | arch->interrupt.nr : 0;
+	u64 nmis = arch->nmi_pending + atomic_read(&arch->nmi_queued);
+
+	return interrupt | (u64)arch->nmi_injected << 9 | (u64)arch->smi_pending << 10 |
+	       (u64)arch->exception.pending << 11 | (u64)arch->exception.injected << 12 |
+	       nmis << 16;
+}
+
+void kvmft_machine_regs(const struct kvmft_vm *vm, const struct kvmft_arch_ops *arch,
 			struct kvmft_regs *regs)
 {
 	struct kvm_vcpu *vcpu = vm->vcpu;
@@ -176,6 +227,7 @@ void kvmft_machine_regs(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch,
 	regs->apic = cpu_to_le64(apic_hash(vcpu));
 	regs->fpu = cpu_to_le64(fpu_hash(vcpu));
 	regs->activity = cpu_to_le64(vcpu->arch.mp_state);
+	regs->events = cpu_to_le64(events(&vcpu->arch));
 	arch->regs(vcpu, regs);
 }
 

@@ -9,6 +9,11 @@
 #include "start.h"
 #include "vm.h"
 
+/* What can not be replayed, for people: refused at arming, and the end of protection later. */
+#define KVMFT_NO_IOEVENTFD	\
+	"an ioeventfd is in use: a device (virtio, vhost) would write memory unseen"
+#define KVMFT_NO_DEBUGGER	"the VMM is debugging the guest (gdbstub)"
+
 /*
  * Make the machine deterministic: hide from the guest what no log could explain, and capture
  * its inputs.  The caller holds vcpu->mutex; the vCPU has never run.  -EOPNOTSUPP: the
@@ -19,13 +24,26 @@ int kvmft_machine_arm(struct kvmft_vm *vm);
 /* The VM never runs again: KVM_RUN returns -EIO. */
 void kvmft_machine_kill(struct kvmft_vm *vm);
 
+/* Is there guest memory at all of @len bytes from @addr? */
+bool kvmft_machine_has_memory(const struct kvmft_vm *vm, u64 addr, u64 len);
+
+/*
+ * Let a kernel thread work in the VMM's address space, if that still exists.  Returns what
+ * kvmft_machine_unuse_mm() wants.
+ */
+struct mm_struct *kvmft_machine_use_mm(const struct kvmft_vm *vm);
+void kvmft_machine_unuse_mm(struct mm_struct *mm);
+
 /* What follows is for the vCPU's thread, at a boundary or while it is halted. */
 
 /* Of the memory slots, the CPUID leaves and the registers. */
 void kvmft_machine_describe(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch,
 			    struct kvmft_start *start);
-void kvmft_machine_regs(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch,
+void kvmft_machine_regs(const struct kvmft_vm *vm, const struct kvmft_arch_ops *arch,
 			struct kvmft_regs *regs);
+
+/* Is it about to execute the first instruction after a reset? */
+bool kvmft_machine_is_reset(const struct kvmft_vm *vm, const struct kvmft_arch_ops *arch);
 
 /* Hash of registers that every exit has at hand, and of @pos and @exits. */
 u32 kvmft_machine_state(const struct kvmft_vm *vm, u64 rip, u64 flags,

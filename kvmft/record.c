@@ -12,6 +12,8 @@
  * One batch a boundary: KVM may have moved an interrupt from IRR to ISR since, and a
  * second batch would not be what the union of both is.
  *
+ * When recording ends, whatever is still queued goes to the chips at once: no input is lost.
+ *
  * Locking: record->lock, a raw spinlock, innermost, protects the queue; inputs come with
  * interrupts off and under KVM's locks.  All else belongs to the vCPU's thread.
  */
@@ -19,12 +21,17 @@
 #include <linux/ktime.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/workqueue.h>
 
 #include "engine.h"
 #include "machine.h"
 #include "trace.h"
 
 #define QUEUE_SIZE	256
+
+/* Most that one KVMFT_SESSION_INPUT makes: bytes in pieces, and an interrupt. */
+#define INPUTS_MAX	(KVMFT_INPUT_MAX / KVMFT_DATA_MAX + 1)
+static_assert(INPUTS_MAX <= QUEUE_SIZE);
 
 /* Register digests are this many entries apart. */
 #define DIGEST_INTERVAL	1024
@@ -45,16 +52,20 @@ enum nudge {
  * struct kvmft_record - a recording
  * @engine: what it has in common with replay
  * @align_ns: how long an input waits for a synchronous exit
- * @lock: protects @queue, @nr, @since, @lost and @over
- * @queue: inputs not yet applied
+ * @lock: protects @queue, @nr, @since, @applying, @closing and @over
+ * @queue: inputs not yet applied; bytes to write to memory are owned by it
  * @nr: their number
  * @since: when the first of them came
  * @lost: an input found the queue full
- * @over: @timer is not to be started any more
+ * @applying: the vCPU's thread has taken inputs out of the queue
+ * @closing: it takes none any more
+ * @over: nor does the queue
  * @timer: @align_ns have passed since @since
  * @overdue: so says @timer
  * @finish: end the log at the next boundary
+ * @failed: end the recording at the next boundary; engine.reason says why
  * @nudge: see &enum nudge
+ * @changed: the VMM has changed registers, which is not in the log yet
  * @started: the log has its beginning
  * @pages: what is left to log of the memory at the start
  * @next_page: first of those
@@ -69,11 +80,15 @@ struct kvmft_record {
 	unsigned int nr;
 	u64 since;
 	bool lost;
+	bool applying;
+	bool closing;
 	bool over;
 	struct hrtimer timer;
 	bool overdue;
 	bool finish;
+	enum kvmft_end failed;
 	enum nudge nudge;
+	bool changed;
 	bool started;
 	struct kvmft_pages pages;
 	size_t next_page;
@@ -86,23 +101,35 @@ static struct kvmft_record *of_engine(struct kvmft_engine *engine)
 	return container_of(engine, struct kvmft_record, engine);
 }
 
+/* The log can not go on; the vCPU may be anywhere between two boundaries. */
+static __printf(3, 4) void fail(struct kvmft_record *record, enum kvmft_end end,
+				const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(record->engine.reason, sizeof(record->engine.reason), fmt, args);
+	va_end(args);
+	record->failed = end;
+}
+
 /* Write engine->entry.  There is space: the boundary has seen to that. */
 static void put(struct kvmft_record *record, u32 state)
 {
 	struct kvmft_engine *engine = &record->engine;
 	int len;
 
-	if (engine->end)
+	if (engine->end || record->failed)
 		return;
 	len = kvmft_entry_encode(&engine->codec, &engine->entry, state, engine->bytes);
 	if (len < 0) {
-		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED,
-				 "entry %llu of type %u can not be expressed (%d)",
-				 engine->codec.seq, engine->entry.type, len);
+		fail(record, KVMFT_END_UNSUPPORTED,
+		     "entry %llu of type %u can not be expressed (%d)", engine->codec.seq,
+		     engine->entry.type, len);
 		return;
 	}
 	if (!kvmft_log_write(&engine->log, engine->bytes, len)) {
-		kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "one exit filled the log's ring");
+		fail(record, KVMFT_END_LOG_ERROR, "one exit filled the log's ring");
 		return;
 	}
 	WRITE_ONCE(engine->progress.seq, engine->progress.seq + 1);
@@ -126,7 +153,8 @@ static void put_checked(struct kvmft_record *record)
 	put(record, kvmft_vcpu_hash(record->engine.vcpu));
 }
 
-static void put_digest(struct kvmft_record *record, bool memory)
+/* @type: DIGEST or RESET. */
+static void put_digest(struct kvmft_record *record, enum kvmft_entry_type type, bool memory)
 {
 	struct kvmft_engine *engine = &record->engine;
 	struct kvmft_vcpu *vcpu = engine->vcpu;
@@ -137,7 +165,7 @@ static void put_digest(struct kvmft_record *record, bool memory)
 	if (memory && kvmft_machine_memory(&vcpu->vm, &digest))
 		digest = 0;
 	kvmft_machine_regs(&vcpu->vm, vcpu->arch, &regs);
-	entry = new_entry(record, KVMFT_ENTRY_DIGEST);
+	entry = new_entry(record, type);
 	entry->value = kvmft_regs_hash(&regs);
 	entry->memory = digest;
 	put_checked(record);
@@ -211,20 +239,53 @@ static int begin(struct kvmft_record *record)
 	return 0;
 }
 
+/* How many of the inputs fit into one entry?  Bytes for memory have it for themselves. */
+static unsigned int batch_size(const struct kvmft_input *inputs, unsigned int nr)
+{
+	unsigned int i;
+
+	nr = min_t(unsigned int, nr, KVMFT_BATCH_MAX);
+	for (i = 0; i < nr; i++)
+		if (inputs[i].type == KVMFT_INPUT_MEMORY)
+			return i ?: 1;
+	return nr;
+}
+
 /* Move up to a batch of inputs from the queue into @entry. */
 static void take_inputs(struct kvmft_record *record, struct kvmft_entry *entry)
 {
+	bool space = kvmft_log_space(&record->engine.log) >=
+		     KVMFT_RING_RESERVE + KVMFT_ENTRY_SIZE_MAX;
 	unsigned long flags;
 	unsigned int nr;
 
 	raw_spin_lock_irqsave(&record->lock, flags);
-	nr = min_t(unsigned int, record->nr, KVMFT_BATCH_MAX);
+	nr = record->closing ? 0 : batch_size(record->queue, record->nr);
+	record->applying = nr;
 	memcpy(entry->inputs, record->queue, nr * sizeof(*entry->inputs));
 	record->nr -= nr;
 	memmove(record->queue, record->queue + nr, record->nr * sizeof(*record->queue));
-	entry->more = record->nr;
+	entry->more = nr && record->nr && space;
 	raw_spin_unlock_irqrestore(&record->lock, flags);
 	entry->nr_inputs = nr;
+}
+
+static void free_bytes(const struct kvmft_input *inputs, unsigned int nr)
+{
+	while (nr)
+		kfree(inputs[--nr].bytes);
+}
+
+/* The inputs taken last are with the chips. */
+static void applied(struct kvmft_record *record)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&record->lock, flags);
+	record->applying = false;
+	raw_spin_unlock_irqrestore(&record->lock, flags);
+	if (unlikely(READ_ONCE(record->closing)))
+		wake_up_all(&record->engine.file.wait);
 }
 
 /* Log and apply what is queued, here. */
@@ -245,10 +306,10 @@ static void apply(struct kvmft_record *record, enum kvmft_at at)
 		entry->rip = vcpu->arch->linear_rip(vcpu->vm.vcpu);
 		take_inputs(record, entry);
 		put_checked(record);
-		if (engine->end)
-			return;
 		for (i = 0; i < entry->nr_inputs; i++)
 			kvmft_vm_apply(&vcpu->vm, &entry->inputs[i]);
+		free_bytes(entry->inputs, entry->nr_inputs);
+		applied(record);
 		WRITE_ONCE(engine->progress.inputs, engine->progress.inputs + i);
 	} while (entry->more);
 	if (at == KVMFT_AT_POSITION)
@@ -256,7 +317,7 @@ static void apply(struct kvmft_record *record, enum kvmft_at at)
 	vcpu->moved = false;
 
 	if (READ_ONCE(record->finish)) {
-		put_digest(record, true);
+		put_digest(record, KVMFT_ENTRY_DIGEST, true);
 		put_end(record, KVMFT_END_FINISHED);
 		kvmft_engine_end(engine, KVMFT_END_FINISHED, "finished on request");
 	}
@@ -276,10 +337,32 @@ static bool has_ended(struct kvmft_record *record)
 		return true;
 	if (unlikely(kvmft_logfile_error(&engine->file)))
 		kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "%s", engine->file.reason);
+	else if (unlikely(record->failed))
+		kvmft_engine_end(engine, record->failed, NULL);
 	else if (unlikely(READ_ONCE(record->lost)))
 		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED,
 				 "more than %d interrupts came between two boundaries", QUEUE_SIZE);
+	else if (unlikely(READ_ONCE(engine->vcpu->unsupported)))
+		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED, "%s", engine->vcpu->unsupported);
 	return engine->end;
+}
+
+/*
+ * The VMM has changed registers.  If the guest made it do so by its last instruction (it
+ * wrote to a device, or shut down), the VMM of a replay does the same in the same place.
+ */
+static void put_reset(struct kvmft_record *record)
+{
+	struct kvmft_engine *engine = &record->engine;
+	struct kvmft_vcpu *vcpu = engine->vcpu;
+	bool wrote = engine->codec.seq > record->seq && engine->entry.type == KVMFT_ENTRY_WRITE;
+	bool reset = kvmft_machine_is_reset(&vcpu->vm, vcpu->arch);
+
+	if (wrote || vcpu->vm.shutdown)
+		put_digest(record, KVMFT_ENTRY_RESET, reset);
+	else
+		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED,
+				 "the VMM changed registers, and the guest had not made it do so (system_reset, loadvm, ...)");
 }
 
 static int record_boundary(struct kvmft_vcpu *vcpu)
@@ -289,6 +372,7 @@ static int record_boundary(struct kvmft_vcpu *vcpu)
 	int ret;
 
 	record->nudge = NUDGE_NONE;
+	record->changed |= kvmft_vcpu_changed(vcpu);
 	if (kvmft_machine_halted(&vcpu->vm) || has_ended(record))
 		return 0;
 	ret = wait_for_space(record);
@@ -296,15 +380,18 @@ static int record_boundary(struct kvmft_vcpu *vcpu)
 		return 0;
 	if (!ret && !record->started)
 		ret = begin(record);
+	else if (!ret && record->changed)
+		put_reset(record);
 	if (ret) {
 		if (ret != -EINTR)
 			kvmft_engine_end(&record->engine, KVMFT_END_LOG_ERROR,
 					 "guest memory can not be read (%d)", ret);
 		return -EINTR;
 	}
+	record->changed = false;
 	if (vcpu->last.sync && vcpu->moved && record->engine.codec.seq > record->seq &&
 	    record->engine.codec.seq - record->digest_seq >= DIGEST_INTERVAL)
-		put_digest(record, false);
+		put_digest(record, KVMFT_ENTRY_DIGEST, false);
 
 	if (!is_pending(record))
 		return 0;
@@ -400,7 +487,7 @@ static bool record_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 ad
 
 	put_access(record, KVMFT_ENTRY_WRITE, space, addr, data, len);
 	if (kvmft_engine_is_power_off(space, addr, data, len)) {
-		put_digest(record, true);
+		put_digest(record, KVMFT_ENTRY_DIGEST, true);
 		put_end(record, KVMFT_END_FINISHED);
 		kvmft_engine_end(&record->engine, KVMFT_END_FINISHED,
 				 "the guest switched its machine off");
@@ -408,22 +495,31 @@ static bool record_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 ad
 	return true;
 }
 
-static bool record_input(struct kvmft_vcpu *vcpu, const struct kvmft_input *input)
+/*
+ * Queue all of @inputs, or none: -EAGAIN if there is no room, -ESTALE if recording is over.  The
+ * queue owns their bytes then.
+ */
+static int queue_inputs(struct kvmft_record *record, const struct kvmft_input *inputs,
+			unsigned int nr)
 {
-	struct kvmft_record *record = of_engine(vcpu->context);
-	struct kvm_vcpu *kvm_vcpu = vcpu->vm.vcpu;
+	struct kvm_vcpu *kvm_vcpu = record->engine.vcpu->vm.vcpu;
 	unsigned long flags;
-	bool first;
+	bool first, room;
 
 	raw_spin_lock_irqsave(&record->lock, flags);
+	if (record->over) {
+		raw_spin_unlock_irqrestore(&record->lock, flags);
+		return -ESTALE;
+	}
 	first = !record->nr;
 	if (first)
 		WRITE_ONCE(record->since, ktime_get_ns());
-	if (record->nr < QUEUE_SIZE)
-		record->queue[record->nr++] = *input;
-	else
-		record->lost = true;
-	if (first && record->align_ns && !record->over)
+	room = nr <= QUEUE_SIZE - record->nr;
+	if (room) {
+		memcpy(record->queue + record->nr, inputs, nr * sizeof(*inputs));
+		record->nr += nr;
+	}
+	if (first && record->align_ns && !record->closing)
 		hrtimer_start(&record->timer, ns_to_ktime(record->align_ns), HRTIMER_MODE_REL_HARD);
 	raw_spin_unlock_irqrestore(&record->lock, flags);
 
@@ -433,7 +529,18 @@ static bool record_input(struct kvmft_vcpu *vcpu, const struct kvmft_input *inpu
 		kvm_vcpu_wake_up(kvm_vcpu);
 	else
 		kvm_vcpu_kick(kvm_vcpu);
-	return true;
+	return room ? 0 : -EAGAIN;
+}
+
+static bool record_input(struct kvmft_vcpu *vcpu, const struct kvmft_input *input)
+{
+	struct kvmft_record *record = of_engine(vcpu->context);
+
+	int ret = queue_inputs(record, input, 1);
+
+	if (ret == -EAGAIN)
+		WRITE_ONCE(record->lost, true);
+	return ret != -ESTALE;
 }
 
 static enum hrtimer_restart overdue(struct hrtimer *timer)
@@ -484,17 +591,74 @@ free:
 	return ERR_PTR(ret);
 }
 
+/* The next input for the chips; false: there is none, and will be none. */
+static bool take_last(struct kvmft_record *record, struct kvmft_input *input)
+{
+	unsigned long flags;
+	bool any;
+
+	raw_spin_lock_irqsave(&record->lock, flags);
+	any = record->nr;
+	if (any) {
+		*input = record->queue[0];
+		record->nr--;
+		memmove(record->queue, record->queue + 1, record->nr * sizeof(*record->queue));
+	} else {
+		record->over = true;
+	}
+	raw_spin_unlock_irqrestore(&record->lock, flags);
+	return any;
+}
+
+/**
+ * struct flush - what is left in the queue goes to the chips
+ * @work: by a kernel thread: the caller may be any process
+ * @record: whose
+ */
+struct flush {
+	struct work_struct work;
+	struct kvmft_record *record;
+};
+
+static void flush_work_fn(struct work_struct *work)
+{
+	struct kvmft_record *record = container_of(work, struct flush, work)->record;
+	struct kvmft_vm *vm = &record->engine.vcpu->vm;
+	struct mm_struct *mm = kvmft_machine_use_mm(vm);
+	struct kvmft_input input;
+	bool timer = false;
+
+	while (take_last(record, &input)) {
+		if (input.type == KVMFT_INPUT_TIMER)
+			timer = true;
+		else
+			kvmft_vm_flush(vm, &input);
+		kfree(input.bytes);
+	}
+	/* Whose hook would queue it again. */
+	if (timer)
+		kvmft_vm_flush(vm, &(struct kvmft_input) { .type = KVMFT_INPUT_TIMER });
+	kvmft_machine_unuse_mm(mm);
+}
+
 /* The VM may be gone as soon as this returns: its last hooked calls are elsewhere. */
 void kvmft_record_cancel(struct kvmft_engine *engine)
 {
 	struct kvmft_record *record = of_engine(engine);
+	struct flush flush = { .record = record };
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&record->lock, flags);
-	record->over = true;
+	record->closing = true;
 	raw_spin_unlock_irqrestore(&record->lock, flags);
 	hrtimer_cancel(&record->timer);
 	kvmft_engine_cancel(engine);
+
+	wait_event(engine->file.wait, !READ_ONCE(record->applying));
+	INIT_WORK_ONSTACK(&flush.work, flush_work_fn);
+	queue_work(system_unbound_wq, &flush.work);
+	flush_work(&flush.work);
+	destroy_work_on_stack(&flush.work);
 }
 
 int kvmft_record_close(struct kvmft_engine *engine, enum kvmft_end why)
@@ -505,6 +669,59 @@ int kvmft_record_close(struct kvmft_engine *engine, enum kvmft_end why)
 		put_end(record, why);
 	kvmft_pages_free(&record->pages);
 	return kvmft_logfile_close(&engine->file);
+}
+
+/* Cut @len bytes for @addr into inputs.  Returns their number, or -ENOMEM. */
+static int cut(struct kvmft_input *inputs, u64 addr, const u8 *data, u32 len)
+{
+	u32 done, size;
+	int nr = 0;
+
+	for (done = 0; done < len; done += size) {
+		size = min_t(u32, len - done, KVMFT_DATA_MAX);
+		inputs[nr] = (struct kvmft_input) {
+			.type = KVMFT_INPUT_MEMORY,
+			.addr = addr + done,
+			.len = size,
+			.bytes = kmemdup(data + done, size, GFP_KERNEL_ACCOUNT),
+		};
+		if (!inputs[nr].bytes) {
+			free_bytes(inputs, nr);
+			return -ENOMEM;
+		}
+		nr++;
+	}
+	return nr;
+}
+
+int kvmft_record_input(struct kvmft_engine *engine, const struct kvmft_session_input *input,
+		       const void *data)
+{
+	struct kvmft_input inputs[INPUTS_MAX];
+	int nr, ret;
+
+	if (!kvmft_machine_has_memory(&engine->vcpu->vm, input->addr, input->len))
+		return -ERANGE;
+	nr = cut(inputs, input->addr, data, input->len);
+	if (nr < 0)
+		return nr;
+	if (input->irq == KVMFT_IRQ_LINE)
+		inputs[nr++] = (struct kvmft_input) {
+			.type = KVMFT_INPUT_LINE,
+			.source = KVM_USERSPACE_IRQ_SOURCE_ID,
+			.gsi = input->gsi,
+			.level = input->level,
+		};
+	else if (input->irq == KVMFT_IRQ_MSI)
+		inputs[nr++] = (struct kvmft_input) {
+			.type = KVMFT_INPUT_MSI,
+			.addr = input->msi_addr,
+			.data = input->msi_data,
+		};
+	ret = queue_inputs(of_engine(engine), inputs, nr);
+	if (ret)
+		free_bytes(inputs, nr);
+	return ret;
 }
 
 void kvmft_record_finish(struct kvmft_engine *engine)

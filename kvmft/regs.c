@@ -20,7 +20,7 @@ static const char *const names[] = {
 	"gdtr.base", "gdtr", "idtr.base", "idtr",
 	"star", "lstar", "cstar", "sfmask", "kernel_gs_base", "sysenter_cs", "sysenter_esp",
 	"sysenter_eip", "pat", "apic_base", "tsc_aux", "xcr0",
-	"hash of LAPIC", "hash of FPU", "activity",
+	"hash of LAPIC", "hash of FPU", "activity", "pending events",
 };
 
 static_assert(ARRAY_SIZE(names) == sizeof(struct kvmft_regs) / sizeof(u64));

@@ -37,6 +37,7 @@ struct kvmft_segment {
  * @apic: hash of the LAPIC's registers, but for the timer's current count
  * @fpu: hash of x87, SSE and AVX state
  * @activity: KVM's mp_state
+ * @events: exceptions, interrupts and NMIs on their way into the guest
  */
 struct kvmft_regs {
 	__le64 gpr[16];
@@ -50,6 +51,7 @@ struct kvmft_regs {
 	__le64 apic;
 	__le64 fpu;
 	__le64 activity;
+	__le64 events;
 };
 
 u64 kvmft_regs_hash(const struct kvmft_regs *regs);

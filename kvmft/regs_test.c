@@ -52,8 +52,8 @@ static void names(struct kunit *test)
 	b.msr[0] = cpu_to_le64(1);
 	KUNIT_EXPECT_STREQ(test, kvmft_regs_differ(&a, &b, &value_a, &value_b), "star");
 	b.msr[0] = 0;
-	b.activity = cpu_to_le64(1);
-	KUNIT_EXPECT_STREQ(test, kvmft_regs_differ(&a, &b, &value_a, &value_b), "activity");
+	b.events = cpu_to_le64(1);
+	KUNIT_EXPECT_STREQ(test, kvmft_regs_differ(&a, &b, &value_a, &value_b), "pending events");
 }
 
 static struct kunit_case regs_cases[] = {

@@ -25,6 +25,7 @@
  * @have: engine.entry is the next entry, not consumed yet
  * @len: its length
  * @started: the machine here is the one of the log
+ * @changed: the VMM has changed registers, which has not been compared yet
  * @breakpoint: stop the guest at @target
  * @target: where to land
  * @pages: memory at the start
@@ -36,6 +37,7 @@ struct kvmft_replay {
 	bool have;
 	u32 len;
 	bool started;
+	bool changed;
 	bool breakpoint;
 	struct kvmft_target target;
 	struct kvmft_pages pages;
@@ -214,7 +216,7 @@ static bool expect(struct kvmft_replay *replay, enum kvmft_entry_type type, cons
 	return true;
 }
 
-/* Compare a digest with what is here, and consume it. */
+/* Compare a DIGEST or a RESET with what is here, and consume it. */
 static void compare_digest(struct kvmft_replay *replay)
 {
 	struct kvmft_engine *engine = &replay->engine;
@@ -315,6 +317,7 @@ static int begin(struct kvmft_replay *replay)
 {
 	int ret;
 
+	replay->changed = false;
 	while (!replay->started && !replay->engine.end) {
 		ret = fetch(replay, true);
 		if (ret)
@@ -400,6 +403,16 @@ static bool at_position(struct kvmft_replay *replay)
 	return false;
 }
 
+/* The VMM has changed registers if, and as, it did in the recording.  True: so it has. */
+static bool compare_reset(struct kvmft_replay *replay)
+{
+	if (!replay->changed)
+		return false;
+	replay->changed = false;
+	compare_digest(replay);
+	return true;
+}
+
 /* Replay is over: go no further.  KVM's SRCU is not held. */
 static void hold(struct kvmft_engine *engine)
 {
@@ -414,6 +427,9 @@ static int replay_boundary(struct kvmft_vcpu *vcpu)
 	int ret = 0;
 
 	replay->breakpoint = false;
+	replay->changed |= kvmft_vcpu_changed(vcpu);
+	if (READ_ONCE(vcpu->unsupported))
+		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED, "%s", vcpu->unsupported);
 	if (kvmft_machine_halted(&vcpu->vm) && !engine->end)
 		return 0;
 	if (!replay->started && !engine->end)
@@ -422,6 +438,10 @@ static int replay_boundary(struct kvmft_vcpu *vcpu)
 		ret = fetch(replay, true);
 		if (ret)
 			break;
+		if (replay->changed && engine->entry.type != KVMFT_ENTRY_RESET) {
+			diverge(replay, "the VMM changed registers");
+			break;
+		}
 		switch (engine->entry.type) {
 		case KVMFT_ENTRY_BOUNDARY:
 			more = engine->entry.at == KVMFT_AT_POSITION ? at_position(replay) :
@@ -432,6 +452,9 @@ static int replay_boundary(struct kvmft_vcpu *vcpu)
 			break;
 		case KVMFT_ENTRY_DIGEST:
 			compare_digest(replay);
+			break;
+		case KVMFT_ENTRY_RESET:
+			more = compare_reset(replay);
 			break;
 		case KVMFT_ENTRY_END:
 			reach_end(replay);

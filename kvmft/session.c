@@ -314,16 +314,21 @@ static int set_engine(struct kvmft_session *session, struct kvmft_engine *engine
 	return 0;
 }
 
+/* Under session->lock: can it be given an engine? */
+static int may_start(const struct kvmft_session *session)
+{
+	if (session->end)
+		return -ESTALE;
+	return session->engine ? -EBUSY : 0;
+}
+
 int kvmft_session_record(struct kvmft_session *session, struct file *log, u32 align_us)
 {
 	int ret;
 
 	mutex_lock(&session->lock);
-	if (session->end)
-		ret = -ESTALE;
-	else if (session->engine)
-		ret = -EBUSY;
-	else
+	ret = may_start(session);
+	if (!ret)
 		ret = set_engine(session, kvmft_record_start(&session->vcpu, log, align_us));
 	mutex_unlock(&session->lock);
 	return ret;
@@ -334,12 +339,25 @@ int kvmft_session_replay(struct kvmft_session *session, struct file *log, u64 ma
 	int ret;
 
 	mutex_lock(&session->lock);
+	ret = may_start(session);
+	if (!ret)
+		ret = set_engine(session, kvmft_replay_start(&session->vcpu, log, margin));
+	mutex_unlock(&session->lock);
+	return ret;
+}
+
+int kvmft_session_input(struct kvmft_session *session, const struct kvmft_session_input *input,
+			const void *data)
+{
+	int ret = 0;
+
+	mutex_lock(&session->lock);
 	if (session->end)
 		ret = -ESTALE;
-	else if (session->engine)
-		ret = -EBUSY;
-	else
-		ret = set_engine(session, kvmft_replay_start(&session->vcpu, log, margin));
+	else if (kvmft_session_mode(session) == KVMFT_MODE_COUNT)
+		ret = -EOPNOTSUPP;
+	else if (kvmft_session_mode(session) == KVMFT_MODE_RECORD)
+		ret = kvmft_record_input(session->engine, input, data);
 	mutex_unlock(&session->lock);
 	return ret;
 }

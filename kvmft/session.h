@@ -70,6 +70,8 @@ int kvmft_session_stop(struct kvmft_session *session, u64 cond);
 int kvmft_session_record(struct kvmft_session *session, struct file *log, u32 align_us);
 /* @margin: see kvmft_replay_start(). */
 int kvmft_session_replay(struct kvmft_session *session, struct file *log, u64 margin);
+int kvmft_session_input(struct kvmft_session *session, const struct kvmft_session_input *input,
+			const void *data);
 int kvmft_session_finish(struct kvmft_session *session);
 
 /* What ended it, in words; "" when @end says it all. */

@@ -160,6 +160,7 @@ static bool is_sync(u64 code)
 	case SVM_EXIT_HLT:
 	case SVM_EXIT_IOIO:
 	case SVM_EXIT_MSR:
+	case SVM_EXIT_SHUTDOWN:
 	case EXIT_DB:
 		return true;
 	}

@@ -139,6 +139,7 @@ static void vcpu_exit(struct kvmft_vm *vm, const struct kvmft_exit *exit)
 	write_seqcount_end(&vcpu->seq);
 	vcpu->last = *exit;
 	vcpu->moved = true;
+	vm->shutdown = false;
 	vcpu->sync_exits += exit->sync;
 	if (vcpu->engine)
 		kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
@@ -206,6 +207,34 @@ static bool vcpu_input(struct kvmft_vm *vm, const struct kvmft_input *input)
 	return engine && engine->input(vcpu, input);
 }
 
+static u64 hash_regs(const struct kvmft_vcpu *vcpu)
+{
+	struct kvmft_regs regs;
+
+	kvmft_machine_regs(&vcpu->vm, vcpu->arch, &regs);
+	return kvmft_regs_hash(&regs);
+}
+
+static void vcpu_changing(struct kvmft_vm *vm)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	if (!vcpu->engine || vcpu->changing)
+		return;
+	vcpu->before = hash_regs(vcpu);
+	vcpu->changing = true;
+}
+
+static void vcpu_unsupported(struct kvmft_vm *vm, const char *what)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	WRITE_ONCE(vcpu->unsupported, what);
+	kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
+	kvm_make_request(KVM_REQ_UNBLOCK, vm->vcpu);
+	kvm_vcpu_kick(vm->vcpu);
+}
+
 static void vcpu_lost(struct kvmft_vm *vm, enum kvmft_end why)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
@@ -224,6 +253,8 @@ static const struct kvmft_vm_ops vcpu_ops = {
 	.read = vcpu_read,
 	.write = vcpu_write,
 	.input = vcpu_input,
+	.changing = vcpu_changing,
+	.unsupported = vcpu_unsupported,
 	.lost = vcpu_lost,
 };
 
@@ -305,8 +336,11 @@ int kvmft_vcpu_set_engine(struct kvmft_vcpu *vcpu, const struct kvmft_engine_ops
 
 	if (!mutex_trylock(&kvm_vcpu->mutex))
 		return ret;
-	if (!vcpu->engine)
+	if (!vcpu->engine) {
+		/* From here on: what came before, kvmft_machine_arm() sees. */
+		WRITE_ONCE(vcpu->unsupported, NULL);
 		ret = kvmft_machine_arm(&vcpu->vm);
+	}
 	if (!ret) {
 		vcpu->context = context;
 		vcpu->moved = true;
@@ -316,6 +350,14 @@ int kvmft_vcpu_set_engine(struct kvmft_vcpu *vcpu, const struct kvmft_engine_ops
 	}
 	mutex_unlock(&kvm_vcpu->mutex);
 	return ret;
+}
+
+bool kvmft_vcpu_changed(struct kvmft_vcpu *vcpu)
+{
+	if (likely(!vcpu->changing))
+		return false;
+	vcpu->changing = false;
+	return hash_regs(vcpu) != vcpu->before;
 }
 
 u32 kvmft_vcpu_hash(const struct kvmft_vcpu *vcpu)

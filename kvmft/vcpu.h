@@ -78,6 +78,9 @@ struct kvmft_engine_ops {
  * @taken_in: taken branches to an overflow that is wanted in the next run; 0: none
  * @taken_armed: the counter is set to one
  * @moved: the vCPU has been in the guest since the engine set this to false
+ * @changing: the VMM may have changed registers since the last boundary; under vcpu->mutex
+ * @before: hash of the registers before it did
+ * @unsupported: what can not be replayed was done, for people; any thread
  * @seq: protects @state
  * @state: see &struct kvmft_vcpu_state
  */
@@ -103,6 +106,9 @@ struct kvmft_vcpu {
 	u64 taken_in;
 	bool taken_armed;
 	bool moved;
+	bool changing;
+	u64 before;
+	const char *unsupported;
 
 	seqcount_t seq;
 	struct kvmft_vcpu_state state;
@@ -141,6 +147,9 @@ void kvmft_vcpu_snapshot(struct kvmft_vcpu *vcpu, struct kvmft_vcpu_state *state
 int kvmft_vcpu_request_stop(struct kvmft_vcpu *vcpu, u64 distance);
 
 /* What follows is for engines, on the vCPU's thread. */
+
+/* Has the VMM changed registers since the last call?  Once a boundary. */
+bool kvmft_vcpu_changed(struct kvmft_vcpu *vcpu);
 
 /* Hash of its state, for the check of an entry. */
 u32 kvmft_vcpu_hash(const struct kvmft_vcpu *vcpu);

@@ -70,6 +70,9 @@ struct kvmft_exit {
  * @write: the guest writes @data to @space.  False: nobody is to see it
  * @input: an asynchronous input arrives, on any thread, interrupts possibly off.  True: it
  *	will be applied at a boundary, or never; false: apply it now
+ * @changing: the VMM is about to change registers, or to set them to what they are; under
+ *	vcpu->mutex; may sleep; any thread
+ * @unsupported: the VMM does what can not be replayed: @what, for people; may sleep; any thread
  * @lost: the VM is being destroyed, or does what ends protection; may sleep; any thread
  *
  * @tsc, @msr, @read and @write have no way to fail: the next @boundary does.
@@ -86,6 +89,8 @@ struct kvmft_vm_ops {
 	bool (*write)(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, const void *data,
 		      u32 len);
 	bool (*input)(struct kvmft_vm *vm, const struct kvmft_input *input);
+	void (*changing)(struct kvmft_vm *vm);
+	void (*unsupported)(struct kvmft_vm *vm, const char *what);
 	void (*lost)(struct kvmft_vm *vm, enum kvmft_end why);
 };
 
@@ -101,6 +106,8 @@ struct kvmft_vm_ops {
  * @thread: the vCPU's thread while it is in KVM_RUN, with frames of kvmft on its stack
  * @hidden_exit: exit code that KVM was not shown; the vCPU's thread
  * @interrupted: KVM_RUN is to return -EINTR; the vCPU's thread
+ * @shutdown: KVM_RUN has returned KVM_EXIT_SHUTDOWN (triple fault), and the vCPU has not been in
+ *	the guest since
  * @applying: thread that hands KVM an input that was captured before
  * @deterministic: inputs are captured, and what no log could explain is hidden from the guest
  */
@@ -115,6 +122,7 @@ struct kvmft_vm {
 	struct task_struct *thread;
 	u64 hidden_exit;
 	bool interrupted;
+	bool shutdown;
 	struct task_struct *applying;
 	bool deterministic;
 };
@@ -143,5 +151,11 @@ void kvmft_vm_put(struct kvmft_vm *vm);
  * same inputs in the same places the chips come to the same state.
  */
 void kvmft_vm_apply(struct kvmft_vm *vm, const struct kvmft_input *input);
+
+/*
+ * The same on a kernel thread, when the VM's session ends.  In the VMM's address space; elsewhere
+ * memory is not written.
+ */
+void kvmft_vm_flush(struct kvmft_vm *vm, const struct kvmft_input *input);
 
 #endif /* _KVMFT_VM_H */

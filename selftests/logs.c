@@ -214,14 +214,14 @@ static void full_disk(void)
 	session = kvmft_create_ok(dev, vm.fd);
 	CHECK_RET(kvmft_record(session, log, 0), 0, "KVMFT_SESSION_RECORD");
 	do {
-		CHECK(micro_run(&vm, &rng, -1), "the guest was stopped: %m");
+		CHECK(micro_run(&vm, micro, &rng, -1), "the guest was stopped: %m");
 		micro_start(&vm, micro);
 		kvmft_status_ok(session, &status);
 	} while (!status.end);
 	CHECK_EQ(status.end, KVMFT_END_LOG_ERROR, "end");
 	micro_reason(status.id, reason, sizeof(reason));
 	CHECK(strstr(reason, "-28") && strstr(reason, "entry"), "reason '%s'", reason);
-	CHECK(micro_run(&vm, &rng, -1), "the guest does not run on: %m");
+	CHECK(micro_run(&vm, micro, &rng, -1), "the guest does not run on: %m");
 	close(session);
 	vm_destroy(&vm);
 	close(log);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "micro.h"
+
+#define NMI_VECTOR	2
 
 const struct micro micros[] = {
 	{ .name = "tsc", .entry = micro_tsc, .iterations = 50 },
@@ -21,6 +24,14 @@ const struct micro micros[] = {
 	{ .name = "halt", .entry = micro_halt, .iterations = 20, .storm = true, .halts = true },
 	{ .name = "timer", .entry = micro_timer, .iterations = 300000 },
 	{ .name = "touch", .entry = micro_touch, .iterations = 20000, .storm = true },
+	{ .name = "nmi", .entry = micro_branches, .iterations = 2000000, .storm = true,
+	  .nmi = true },
+	{ .name = "lint0", .entry = micro_lint0, .iterations = 2000000, .lint0 = true },
+	{ .name = "input", .entry = micro_input, .iterations = 300000, .storm = true,
+	  .input = true },
+	{ .name = "poke", .entry = micro_branches, .iterations = 2000000, .storm = true,
+	  .poke = true },
+	{ .name = "reset", .entry = micro_reset, .iterations = 50000, .storm = true },
 };
 
 const unsigned int nr_micros = ARRAY_SIZE(micros);
@@ -32,12 +43,25 @@ void micro_start(struct vm *vm, const struct micro *micro)
 	vm_start(vm, micro->entry, &regs);
 }
 
+void micro_restart(struct vm *vm, const struct micro *micro)
+{
+	vm_reset(vm);
+	vm_enable_apic(vm);
+	micro_start(vm, micro);
+}
+
 void micro_vm(struct vm *vm, const struct micro *micro)
 {
+	struct kvm_reinject_control free_running = {};
+
 	vm_create(vm, VM_IRQCHIP | VM_PIT);
+	if (micro->lint0)
+		CHECK(!ioctl(vm->fd, KVM_REINJECT_CONTROL, &free_running),
+		      "KVM_REINJECT_CONTROL: %m");
 	vm_enable_apic(vm);
 	vm_set_gate(vm, MICRO_VECTOR, micro_irq);
 	vm_set_gate(vm, MICRO_TIMER_VECTOR, micro_timer_irq);
+	vm_set_gate(vm, NMI_VECTOR, micro_nmi_irq);
 	if (micro->endless) {
 		*(u64 *)(vm->mem + GUEST_DATA + MICRO_LIMIT) = micro->endless;
 		*(u64 *)(vm->mem + GUEST_DATA + MICRO_EXIT) = guest_addr(micro->out);

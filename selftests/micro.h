@@ -9,6 +9,7 @@
 /* Ports that the test answers */
 #define MICRO_PORT_VALUE	0xe5	/* another value each time */
 #define MICRO_PORT_STRING	0xe6	/* the same, for string input */
+#define MICRO_PORT_RESET	0xe7	/* the test starts the machine again */
 
 /* Memory-mapped I/O that the test answers: behind the end of memory */
 #define MICRO_MMIO		0x2000000
@@ -21,6 +22,8 @@
 #define MICRO_COUNT		8	/* of interrupts */
 #define MICRO_LIMIT		16	/* an endless loop is left after so many */
 #define MICRO_EXIT		24	/* ... to this address; 0: it is not endless */
+#define MICRO_RUNS		32	/* how often the machine was started */
+#define MICRO_NO_IDT		48	/* zeros */
 
 #ifndef __ASSEMBLER__
 
@@ -31,17 +34,21 @@ struct micro {
 	const char *entry;
 	u64 iterations;
 	bool storm;		/* interrupts from another thread */
+	bool nmi;		/* ... are NMIs */
+	bool input;		/* ... bring bytes along */
+	bool poke;		/* the VMM sets registers, to what they are, now and then */
+	bool lint0;		/* the PIT can send NMIs */
 	bool halts;		/* sleeps until one comes */
 	u64 endless;		/* interrupts after which it is left */
 	const char *out;	/* where to */
 };
 
 /* Code in micro_guests.S */
-extern const char micro_irq[], micro_timer_irq[], micro_endless_out[];
+extern const char micro_irq[], micro_timer_irq[], micro_nmi_irq[], micro_endless_out[];
 extern const char micro_tsc[], micro_pio[], micro_string[], micro_mmio[], micro_chips[];
 extern const char micro_branches[], micro_calls[], micro_indirect[], micro_endless[];
 extern const char micro_rep[], micro_shadow[], micro_flags[], micro_debug[], micro_halt[];
-extern const char micro_timer[], micro_touch[];
+extern const char micro_timer[], micro_touch[], micro_lint0[], micro_input[], micro_reset[];
 
 extern const struct micro micros[];
 extern const unsigned int nr_micros;
@@ -50,6 +57,8 @@ extern const unsigned int nr_micros;
 void micro_vm(struct vm *vm, const struct micro *micro);
 /* From its beginning */
 void micro_start(struct vm *vm, const struct micro *micro);
+/* The same, whatever state the vCPU is in */
+void micro_restart(struct vm *vm, const struct micro *micro);
 
 #endif /* !__ASSEMBLER__ */
 #endif /* SELFTESTS_MICRO_H */

@@ -10,6 +10,7 @@
 #define DATA(offset)	(GUEST_DATA + offset)
 #define APIC_EOI	0xb0
 #define APIC_LVTT	0x320
+#define APIC_LVT0	0x350
 #define APIC_TMICT	0x380
 #define APIC_TMCCT	0x390
 #define APIC_TDCR	0x3e0
@@ -36,10 +37,8 @@
 	imul $0x01000193, %rbx, %rbx
 	.endm
 
-/* Every interrupt: where it came, with what in the registers */
-MICRO micro_irq
-	push %rax
-	push %rdx
+/* Where an interrupt came, with what in the registers; two words are on the stack since */
+	.macro NOTE
 	mov DATA(MICRO_HASH), %rdx
 	imul $31, %rdx, %rdx
 	add 16(%rsp), %rdx		/* RIP */
@@ -53,6 +52,20 @@ MICRO micro_irq
 	add %rbx, %rdx
 	mov %rdx, DATA(MICRO_HASH)
 	incq DATA(MICRO_COUNT)
+	.endm
+
+MICRO micro_nmi_irq
+	push %rax
+	push %rdx
+	NOTE
+	pop %rdx
+	pop %rax
+	iretq
+
+MICRO micro_irq
+	push %rax
+	push %rdx
+	NOTE
 	mov DATA(MICRO_EXIT), %rax
 	test %rax, %rax
 	jz 1f
@@ -340,5 +353,51 @@ MICRO micro_touch
 	dec %r15
 	jnz 1b
 	DONE
+
+/* The PIT pulses LINT0, which is in NMI mode */
+MICRO micro_lint0
+	mov $GUEST_APIC, %edi
+	movl $0x400, APIC_LVT0(%rdi)
+	mov $0x34, %al
+	out %al, $0x43
+	mov $0xa9, %al			/* 1193: a millisecond */
+	out %al, $0x40
+	mov $0x04, %al
+	out %al, $0x40
+	jmp micro_branches
+
+/* Memory that changes under its eyes */
+MICRO micro_input
+	sti
+	mov $GUEST_HEAP, %edi
+1:	mov (%rdi), %rax
+	MIX
+	mov 4088(%rdi), %rax
+	MIX
+	dec %r15
+	jnz 1b
+	DONE
+
+/* The machine is reset by a device, then by a triple fault */
+MICRO micro_reset
+	incq DATA(MICRO_RUNS)
+	sti
+1:	mov %r15, %rax
+	MIX
+	dec %r15
+	jnz 1b
+	cli
+	mov %rbx, %rax
+	add %rax, DATA(MICRO_HASH)
+	mov DATA(MICRO_RUNS), %rax
+	cmp $1, %rax
+	jne 2f
+	out %al, $MICRO_PORT_RESET
+	ud2
+2:	cmp $2, %rax
+	jne 3f
+	lidt DATA(MICRO_NO_IDT)
+	ud2
+3:	DONE
 
 	.section .note.GNU-stack, "", @progbits

@@ -21,14 +21,34 @@ int micro_open_log(void)
 }
 
 struct storm {
+	const struct micro *micro;
 	struct vm *vm;
+	int session;
+	pthread_t runner;
 	pthread_t thread;
 	u64 seed;
 	bool stop;
-	u64 sent;
 };
 
-/* Interrupts at random moments; all of them by different ways into KVM */
+/* Bytes and an interrupt, as by a device of the VMM */
+static void send_input(struct storm *storm, struct rng *rng)
+{
+	static u64 words[1024];
+	struct kvmft_session_input input = {
+		.size = sizeof(input), .addr = GUEST_HEAP + 8 * rng_between(rng, 0, 4),
+		.data = (uintptr_t)words, .len = 8 * rng_between(rng, 1, ARRAY_SIZE(words)),
+		.irq = KVMFT_IRQ_MSI, .msi_addr = 0xfee00000, .msi_data = MICRO_VECTOR,
+	};
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < input.len / 8; i++)
+		words[i] = rng_next(rng);
+	ret = kvmft_input(storm->session, &input);
+	CHECK(!ret || ret == -EAGAIN, "KVMFT_SESSION_INPUT: %s", strerror(-ret));
+}
+
+/* Interrupts at random moments, by one of the ways into KVM */
 static void *storm_thread(void *arg)
 {
 	struct storm *storm = arg;
@@ -37,11 +57,51 @@ static void *storm_thread(void *arg)
 
 	rng_seed(&rng, storm->seed);
 	while (!__atomic_load_n(&storm->stop, __ATOMIC_ACQUIRE)) {
-		CHECK(ioctl(storm->vm->fd, KVM_SIGNAL_MSI, &msi) >= 0, "KVM_SIGNAL_MSI: %m");
-		storm->sent++;
+		if (storm->micro->input)
+			send_input(storm, &rng);
+		else if (storm->micro->nmi || storm->micro->poke)
+			pthread_kill(storm->runner, SIGUSR1);
+		if (!storm->micro->input && !storm->micro->nmi)
+			CHECK(ioctl(storm->vm->fd, KVM_SIGNAL_MSI, &msi) >= 0,
+			      "KVM_SIGNAL_MSI: %m");
 		usleep(rng_between(&rng, 1, 300));
 	}
 	return NULL;
+}
+
+/* Set what can be set to what it is */
+static void poke(struct vm *vm)
+{
+	struct kvm_vcpu_events events;
+	struct kvm_lapic_state lapic;
+	struct kvm_debugregs debug;
+	struct kvm_mp_state state;
+	struct kvm_sregs sregs;
+	struct kvm_xsave xsave;
+	struct kvm_regs regs;
+	struct kvm_xcrs xcrs;
+	struct kvm_fpu fpu;
+
+#define POKE(get, set, what)								\
+	CHECK(!ioctl(vm->vcpu, get, what) && !ioctl(vm->vcpu, set, what), #set ": %m")
+	POKE(KVM_GET_REGS, KVM_SET_REGS, &regs);
+	POKE(KVM_GET_FPU, KVM_SET_FPU, &fpu);
+	POKE(KVM_GET_XSAVE, KVM_SET_XSAVE, &xsave);
+	POKE(KVM_GET_XCRS, KVM_SET_XCRS, &xcrs);
+	POKE(KVM_GET_SREGS, KVM_SET_SREGS, &sregs);
+	POKE(KVM_GET_MP_STATE, KVM_SET_MP_STATE, &state);
+	POKE(KVM_GET_LAPIC, KVM_SET_LAPIC, &lapic);
+	POKE(KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, &events);
+	POKE(KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS, &debug);
+#undef POKE
+}
+
+static void interrupted(struct vm *vm, const struct micro *micro)
+{
+	if (micro->poke)
+		poke(vm);
+	if (micro->nmi)
+		CHECK(!ioctl(vm->vcpu, KVM_NMI), "KVM_NMI: %m");
 }
 
 static void answer(struct vm *vm, struct rng *rng)
@@ -84,7 +144,7 @@ static void *watch_thread(void *arg)
 	return NULL;
 }
 
-bool micro_run(struct vm *vm, struct rng *rng, int session)
+bool micro_run(struct vm *vm, const struct micro *micro, struct rng *rng, int session)
 {
 	struct pollfd ended = { .fd = session };
 	struct kvm_run *run = vm->run;
@@ -95,6 +155,12 @@ bool micro_run(struct vm *vm, struct rng *rng, int session)
 				return false;
 			if (poll(&ended, 1, 0) > 0)
 				return false;
+			interrupted(vm, micro);
+			continue;
+		}
+		if (run->exit_reason == KVM_EXIT_SHUTDOWN ||
+		    (run->exit_reason == KVM_EXIT_IO && run->io.port == MICRO_PORT_RESET)) {
+			micro_restart(vm, micro);
 			continue;
 		}
 		if (run->exit_reason == KVM_EXIT_IO && run->io.port == PORT_DONE)
@@ -109,13 +175,13 @@ bool micro_run(struct vm *vm, struct rng *rng, int session)
 	}
 }
 
-static bool run_guest(struct vm *vm, struct rng *rng, int session)
+static bool run_guest(struct vm *vm, const struct micro *micro, struct rng *rng, int session)
 {
 	struct watch watch = { .session = session, .runner = pthread_self() };
 	bool done;
 
 	CHECK(!pthread_create(&watch.thread, NULL, watch_thread, &watch), "pthread_create");
-	done = micro_run(vm, rng, session);
+	done = micro_run(vm, micro, rng, session);
 	__atomic_store_n(&watch.stop, true, __ATOMIC_RELEASE);
 	pthread_join(watch.thread, NULL);
 	return done;
@@ -143,7 +209,7 @@ static void get_outcome(struct vm *vm, int session, struct micro_outcome *outcom
 void micro_record(int dev, const struct micro *micro, int log, u32 align_us, u64 seed,
 		  struct micro_outcome *outcome)
 {
-	struct storm storm = { .seed = seed };
+	struct storm storm = { .micro = micro, .runner = pthread_self(), .seed = seed };
 	struct rng rng;
 	struct vm vm;
 	int session;
@@ -153,9 +219,10 @@ void micro_record(int dev, const struct micro *micro, int log, u32 align_us, u64
 	session = kvmft_create_ok(dev, vm.fd);
 	CHECK_RET(kvmft_record(session, log, align_us), 0, "KVMFT_SESSION_RECORD");
 	storm.vm = &vm;
+	storm.session = session;
 	if (micro->storm)
 		CHECK(!pthread_create(&storm.thread, NULL, storm_thread, &storm), "pthread_create");
-	CHECK(run_guest(&vm, &rng, session), "the recording ended: %m");
+	CHECK(run_guest(&vm, micro, &rng, session), "the recording ended: %m");
 	__atomic_store_n(&storm.stop, true, __ATOMIC_RELEASE);
 	if (micro->storm)
 		pthread_join(storm.thread, NULL);
@@ -187,7 +254,7 @@ bool micro_replay(int dev, const struct micro *micro, int log, u64 seed,
 	micro_vm(&vm, micro);
 	session = kvmft_create_ok(dev, vm.fd);
 	CHECK_RET(kvmft_replay(session, log), 0, "KVMFT_SESSION_REPLAY");
-	done = run_guest(&vm, &rng, session);
+	done = run_guest(&vm, micro, &rng, session);
 	if (done) {
 		get_outcome(&vm, session, outcome);
 	} else {

@@ -30,7 +30,7 @@ bool micro_replay(int dev, const struct micro *micro, int log, u64 seed,
  * Answer the guest until it is done; false: KVM_RUN fails with errno, or @session (-1: none) has
  * ended
  */
-bool micro_run(struct vm *vm, struct rng *rng, int session);
+bool micro_run(struct vm *vm, const struct micro *micro, struct rng *rng, int session);
 
 /* Why the session with this number is over */
 void micro_reason(u64 id, char *text, size_t size);

@@ -92,7 +92,7 @@ static void finished(void)
 	session = kvmft_create_ok(dev, vm.fd);
 	CHECK_RET(kvmft_record(session, log, 0), 0, "KVMFT_SESSION_RECORD");
 	CHECK(!pthread_create(&thread, NULL, finish_thread, &session), "pthread_create");
-	CHECK(micro_run(&vm, &rng, -1), "the guest does not run on: %m");
+	CHECK(micro_run(&vm, micro, &rng, -1), "the guest does not run on: %m");
 	pthread_join(thread, NULL);
 	kvmft_status_ok(session, &first.status);
 	close(session);
@@ -137,6 +137,11 @@ MICRO_CASE(debug)
 MICRO_CASE(halt)
 MICRO_CASE(timer)
 MICRO_CASE(touch)
+MICRO_CASE(nmi)
+MICRO_CASE(lint0)
+MICRO_CASE(input)
+MICRO_CASE(poke)
+MICRO_CASE(reset)
 
 static void setup(void)
 {
@@ -162,6 +167,11 @@ static const struct tap_case cases[] = {
 	{ "halt", case_halt, 0 },
 	{ "timer", case_timer, 0 },
 	{ "touch", case_touch, 0 },
+	{ "nmi", case_nmi, 0 },
+	{ "lint0", case_lint0, 0 },
+	{ "input", case_input, 0 },
+	{ "poke", case_poke, 0 },
+	{ "reset", case_reset, 0 },
 };
 
 int main(int argc, char **argv)

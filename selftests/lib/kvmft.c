@@ -204,6 +204,11 @@ int kvmft_replay(int session, int log)
 	return call(session, KVMFT_SESSION_REPLAY, &replay);
 }
 
+int kvmft_input(int session, struct kvmft_session_input *input)
+{
+	return call(session, KVMFT_SESSION_INPUT, input);
+}
+
 int kvmft_finish(int session)
 {
 	return call(session, KVMFT_SESSION_FINISH, NULL);

@@ -47,6 +47,7 @@ int kvmft_stop(int session, u64 cond);
 int kvmft_record(int session, int log, u32 align_us);
 int kvmft_replay(int session, int log);
 int kvmft_finish(int session);
+int kvmft_input(int session, struct kvmft_session_input *input);
 
 int kvmft_open_ok(void);
 void kvmft_info_ok(int dev, struct kvmft_info *info);

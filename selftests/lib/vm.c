@@ -210,6 +210,14 @@ void vm_start(struct vm *vm, const void *entry, const struct kvm_regs *regs)
 	CHECK(!ioctl(vm->vcpu, KVM_SET_REGS, &start), "KVM_SET_REGS: %m");
 }
 
+void vm_reset(struct vm *vm)
+{
+	struct kvm_vcpu_events events = {};
+
+	CHECK(!ioctl(vm->vcpu, KVM_SET_VCPU_EVENTS, &events), "KVM_SET_VCPU_EVENTS: %m");
+	set_sregs(vm);
+}
+
 void vm_get_regs(struct vm *vm, struct kvm_regs *regs)
 {
 	CHECK(!ioctl(vm->vcpu, KVM_GET_REGS, regs), "KVM_GET_REGS: %m");

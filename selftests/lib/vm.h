@@ -32,6 +32,8 @@ void vm_destroy(struct vm *vm);
 
 /* Start at @entry with the stack empty and interrupts off; general registers from @regs */
 void vm_start(struct vm *vm, const void *entry, const struct kvm_regs *regs);
+/* 64-bit mode again, after a shutdown or in the middle of anything */
+void vm_reset(struct vm *vm);
 void vm_get_regs(struct vm *vm, struct kvm_regs *regs);
 /* Interrupt @vector goes to @handler */
 void vm_set_gate(struct vm *vm, unsigned int vector, const void *handler);

@@ -263,6 +263,51 @@ struct kvmft_session_replay {
 };
 
 /**
+ * enum kvmft_irq - an interrupt of &struct kvmft_session_input
+ * @KVMFT_IRQ_NONE: none
+ * @KVMFT_IRQ_LINE: line @gsi changes to @level, as by KVM_IRQ_LINE
+ * @KVMFT_IRQ_MSI: message @msi_data to @msi_addr, as by KVM_SIGNAL_MSI
+ */
+enum kvmft_irq {
+	KVMFT_IRQ_NONE	= 0,
+	KVMFT_IRQ_LINE	= 1,
+	KVMFT_IRQ_MSI	= 2,
+};
+
+/**
+ * struct kvmft_session_input - write to guest memory, and interrupt (KVMFT_SESSION_INPUT)
+ * @size: sizeof(struct kvmft_session_input)
+ * @flags: zero
+ * @addr: guest physical address to write to
+ * @data: address of the bytes to write
+ * @len: number of the bytes, at most KVMFT_INPUT_MAX; 0: memory is not written
+ * @irq: &enum kvmft_irq; it comes after the bytes
+ * @gsi: KVMFT_IRQ_LINE: the line
+ * @level: KVMFT_IRQ_LINE: 0 or 1
+ * @msi_addr: KVMFT_IRQ_MSI: address
+ * @msi_data: KVMFT_IRQ_MSI: data
+ * @pad: zero
+ * @reserved: zero
+ *
+ * A VMM with devices of its own must not write to guest memory itself while it is recorded:
+ * where the guest was then would be unknown.
+ */
+struct kvmft_session_input {
+	__u32 size;
+	__u32 flags;
+	__u64 addr;
+	__u64 data;
+	__u32 len;
+	__u32 irq;
+	__u32 gsi;
+	__u32 level;
+	__u64 msi_addr;
+	__u32 msi_data;
+	__u32 pad;
+	__u64 reserved[4];
+};
+
+/**
  * DOC: calls on /dev/kvmft
  *
  * KVMFT_GET_API_VERSION
@@ -324,6 +369,18 @@ struct kvmft_session_replay {
  *	ESTALE: it has ended.  EIO: it ended for another reason.  An error of writing the log, such
  *	as ENOSPC.
  *
+ * KVMFT_SESSION_INPUT
+ *	Takes &struct kvmft_session_input, of a device of the VMM.  A session that records
+ *	queues it behind all inputs that came before, lines and messages included; it is applied as
+ *	a whole at a boundary of the vCPU.  kvmft_session_status.inputs tells how many were.  For a
+ *	session that replays the call does nothing: the log has the input.
+ *	EFAULT, EINVAL, E2BIG: see the top of this file; EFAULT: @data, too.
+ *	EINVAL: neither bytes nor an interrupt, @irq, or @level.  ERANGE: @len; or there is no guest
+ *	memory at @addr.
+ *	EAGAIN: the queue is full: again, once the vCPU has run.  ENOMEM.
+ *	EOPNOTSUPP: the session neither records nor replays: write to memory yourself.
+ *	ESTALE: it has ended: the same.
+ *
  * Any other number is ENOTTY.  poll() on a session reports EPOLLHUP once it has
  * ended.
  */
@@ -337,6 +394,7 @@ struct kvmft_session_replay {
 #define KVMFT_SESSION_RECORD	_IOW(KVMFT_IOCTL_TYPE, 0x12, struct kvmft_session_record)
 #define KVMFT_SESSION_REPLAY	_IOW(KVMFT_IOCTL_TYPE, 0x13, struct kvmft_session_replay)
 #define KVMFT_SESSION_FINISH	_IO(KVMFT_IOCTL_TYPE, 0x14)
+#define KVMFT_SESSION_INPUT	_IOW(KVMFT_IOCTL_TYPE, 0x15, struct kvmft_session_input)
 
 /*
  * Range of kvmft_session_stop.cond.  Perf can not make a counter overflow after a single
@@ -348,5 +406,8 @@ struct kvmft_session_replay {
 
 /* Range of kvmft_session_record.align_us. */
 #define KVMFT_ALIGN_MAX		1000000
+
+/* Limit of kvmft_session_input.len. */
+#define KVMFT_INPUT_MAX		65536
 
 #endif /* _UAPI_LINUX_KVMFT_H */
