@@ -71,7 +71,7 @@ static int replace_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 	vm->interrupted = false;
 	kvmft_io_complete(vm);
 	ret = kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
-	vm->shutdown |= !ret && vcpu->run->exit_reason == KVM_EXIT_SHUTDOWN;
+	vm->answering |= !ret;
 	if (vm->interrupted) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		ret = -EINTR;

@@ -65,7 +65,7 @@ enum nudge {
  * @finish: end the log at the next boundary
  * @failed: end the recording at the next boundary; engine.reason says why
  * @nudge: see &enum nudge
- * @changed: the VMM has changed registers, which is not in the log yet
+ * @changed: a register that the VMM has changed, which is not in the log yet
  * @started: the log has its beginning
  * @pages: what is left to log of the memory at the start
  * @next_page: first of those
@@ -88,7 +88,7 @@ struct kvmft_record {
 	bool finish;
 	enum kvmft_end failed;
 	enum nudge nudge;
-	bool changed;
+	const char *changed;
 	bool started;
 	struct kvmft_pages pages;
 	size_t next_page;
@@ -348,21 +348,21 @@ static bool has_ended(struct kvmft_record *record)
 }
 
 /*
- * The VMM has changed registers.  If the guest made it do so by its last instruction (it
- * wrote to a device, or shut down), the VMM of a replay does the same in the same place.
+ * The VMM has changed registers.  If it answers the guest's last instruction (which wrote to a
+ * device, or shut down), the VMM of a replay does the same in the same place.
  */
 static void put_reset(struct kvmft_record *record)
 {
 	struct kvmft_engine *engine = &record->engine;
 	struct kvmft_vcpu *vcpu = engine->vcpu;
-	bool wrote = engine->codec.seq > record->seq && engine->entry.type == KVMFT_ENTRY_WRITE;
-	bool reset = kvmft_machine_is_reset(&vcpu->vm, vcpu->arch);
 
-	if (wrote || vcpu->vm.shutdown)
-		put_digest(record, KVMFT_ENTRY_RESET, reset);
+	if (vcpu->vm.answering)
+		put_digest(record, KVMFT_ENTRY_RESET,
+			   kvmft_machine_is_reset(&vcpu->vm, vcpu->arch));
 	else
 		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED,
-				 "the VMM changed registers, and the guest had not made it do so (system_reset, loadvm, ...)");
+				 "the VMM changed registers (%s), and the guest had not made it do so (system_reset, loadvm, ...)",
+				 record->changed);
 }
 
 static int record_boundary(struct kvmft_vcpu *vcpu)
@@ -372,7 +372,7 @@ static int record_boundary(struct kvmft_vcpu *vcpu)
 	int ret;
 
 	record->nudge = NUDGE_NONE;
-	record->changed |= kvmft_vcpu_changed(vcpu);
+	record->changed = kvmft_vcpu_changed(vcpu) ?: record->changed;
 	if (kvmft_machine_halted(&vcpu->vm) || has_ended(record))
 		return 0;
 	ret = wait_for_space(record);
@@ -388,7 +388,7 @@ static int record_boundary(struct kvmft_vcpu *vcpu)
 					 "guest memory can not be read (%d)", ret);
 		return -EINTR;
 	}
-	record->changed = false;
+	record->changed = NULL;
 	if (vcpu->last.sync && vcpu->moved && record->engine.codec.seq > record->seq &&
 	    record->engine.codec.seq - record->digest_seq >= DIGEST_INTERVAL)
 		put_digest(record, KVMFT_ENTRY_DIGEST, false);

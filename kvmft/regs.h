@@ -14,7 +14,7 @@
  * @base: base
  * @limit: limit
  * @selector: selector
- * @attributes: as the vendor keeps them
+ * @attributes: as the vendor keeps them, in the form that KVM shows
  */
 struct kvmft_segment {
 	__le64 base;

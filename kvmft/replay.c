@@ -25,7 +25,7 @@
  * @have: engine.entry is the next entry, not consumed yet
  * @len: its length
  * @started: the machine here is the one of the log
- * @changed: the VMM has changed registers, which has not been compared yet
+ * @changed: a register that the VMM has changed, which has not been compared yet
  * @breakpoint: stop the guest at @target
  * @target: where to land
  * @pages: memory at the start
@@ -37,7 +37,7 @@ struct kvmft_replay {
 	bool have;
 	u32 len;
 	bool started;
-	bool changed;
+	const char *changed;
 	bool breakpoint;
 	struct kvmft_target target;
 	struct kvmft_pages pages;
@@ -317,7 +317,7 @@ static int begin(struct kvmft_replay *replay)
 {
 	int ret;
 
-	replay->changed = false;
+	replay->changed = NULL;
 	while (!replay->started && !replay->engine.end) {
 		ret = fetch(replay, true);
 		if (ret)
@@ -408,7 +408,7 @@ static bool compare_reset(struct kvmft_replay *replay)
 {
 	if (!replay->changed)
 		return false;
-	replay->changed = false;
+	replay->changed = NULL;
 	compare_digest(replay);
 	return true;
 }
@@ -427,7 +427,7 @@ static int replay_boundary(struct kvmft_vcpu *vcpu)
 	int ret = 0;
 
 	replay->breakpoint = false;
-	replay->changed |= kvmft_vcpu_changed(vcpu);
+	replay->changed = kvmft_vcpu_changed(vcpu) ?: replay->changed;
 	if (READ_ONCE(vcpu->unsupported))
 		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED, "%s", vcpu->unsupported);
 	if (kvmft_machine_halted(&vcpu->vm) && !engine->end)
@@ -439,7 +439,7 @@ static int replay_boundary(struct kvmft_vcpu *vcpu)
 		if (ret)
 			break;
 		if (replay->changed && engine->entry.type != KVMFT_ENTRY_RESET) {
-			diverge(replay, "the VMM changed registers");
+			diverge(replay, "the VMM changed registers (%s)", replay->changed);
 			break;
 		}
 		switch (engine->entry.type) {

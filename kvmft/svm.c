@@ -294,13 +294,37 @@ static bool svm_stable(const struct kvm_vcpu *vcpu)
 	       !vcpu->arch.hflags && free_slot(vmcb->save.dr7) >= 0;
 }
 
-static struct kvmft_segment segment(const struct vmcb_seg *seg)
+/*
+ * Attributes as KVM_GET_SREGS shows them (svm_get_segment() in arch/x86/kvm/svm/svm.c): what a VMM
+ * gets and sets again is the same.
+ */
+static u16 attributes(const struct vmcb_save_area *save, const struct vmcb_seg *seg)
+{
+	u16 attrib = seg->attrib & ~SVM_SELECTOR_G_MASK;
+
+	if (seg->limit > 0xfffff)
+		attrib |= SVM_SELECTOR_G_MASK;
+	if (seg == &save->tr) {
+		attrib |= SVM_SELECTOR_WRITE_MASK;	/* busy */
+	} else if (seg == &save->ss) {
+		attrib &= ~SVM_SELECTOR_DPL_MASK;
+		attrib |= save->cpl << SVM_SELECTOR_DPL_SHIFT;
+		if (!(attrib & SVM_SELECTOR_P_MASK))
+			attrib &= ~SVM_SELECTOR_DB_MASK;
+	} else if ((seg == &save->ds || seg == &save->es || seg == &save->fs || seg == &save->gs) &&
+		   attrib & SVM_SELECTOR_P_MASK) {
+		attrib |= 1;				/* accessed */
+	}
+	return attrib;
+}
+
+static struct kvmft_segment segment(const struct vmcb_save_area *save, const struct vmcb_seg *seg)
 {
 	return (struct kvmft_segment) {
 		.base = cpu_to_le64(seg->base),
 		.limit = cpu_to_le32(seg->limit),
 		.selector = cpu_to_le16(seg->selector),
-		.attributes = cpu_to_le16(seg->attrib),
+		.attributes = cpu_to_le16(attributes(save, seg)),
 	};
 }
 
@@ -325,7 +349,7 @@ static void svm_regs(const struct kvm_vcpu *vcpu, struct kvmft_regs *regs)
 	regs->cr[3] = cpu_to_le64(vcpu->arch.cr4);
 	regs->efer = cpu_to_le64(vcpu->arch.efer);
 	for (i = 0; i < ARRAY_SIZE(segments); i++)
-		regs->segment[i] = segment(segments[i]);
+		regs->segment[i] = segment(save, segments[i]);
 	for (i = 0; i < ARRAY_SIZE(msrs); i++)
 		regs->msr[i] = cpu_to_le64(msrs[i]);
 	regs->msr[10] = cpu_to_le64(*(u64 *)((char *)vcpu + KVMFT_OFFSET_vcpu_svm__tsc_aux));

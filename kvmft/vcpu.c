@@ -139,7 +139,7 @@ static void vcpu_exit(struct kvmft_vm *vm, const struct kvmft_exit *exit)
 	write_seqcount_end(&vcpu->seq);
 	vcpu->last = *exit;
 	vcpu->moved = true;
-	vm->shutdown = false;
+	vm->answering = false;
 	vcpu->sync_exits += exit->sync;
 	if (vcpu->engine)
 		kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
@@ -207,21 +207,13 @@ static bool vcpu_input(struct kvmft_vm *vm, const struct kvmft_input *input)
 	return engine && engine->input(vcpu, input);
 }
 
-static u64 hash_regs(const struct kvmft_vcpu *vcpu)
-{
-	struct kvmft_regs regs;
-
-	kvmft_machine_regs(&vcpu->vm, vcpu->arch, &regs);
-	return kvmft_regs_hash(&regs);
-}
-
 static void vcpu_changing(struct kvmft_vm *vm)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 
 	if (!vcpu->engine || vcpu->changing)
 		return;
-	vcpu->before = hash_regs(vcpu);
+	kvmft_machine_regs(&vcpu->vm, vcpu->arch, &vcpu->before);
 	vcpu->changing = true;
 }
 
@@ -352,12 +344,16 @@ int kvmft_vcpu_set_engine(struct kvmft_vcpu *vcpu, const struct kvmft_engine_ops
 	return ret;
 }
 
-bool kvmft_vcpu_changed(struct kvmft_vcpu *vcpu)
+const char *kvmft_vcpu_changed(struct kvmft_vcpu *vcpu)
 {
+	struct kvmft_regs regs;
+	u64 a, b;
+
 	if (likely(!vcpu->changing))
-		return false;
+		return NULL;
 	vcpu->changing = false;
-	return hash_regs(vcpu) != vcpu->before;
+	kvmft_machine_regs(&vcpu->vm, vcpu->arch, &regs);
+	return kvmft_regs_differ(&vcpu->before, &regs, &a, &b);
 }
 
 u32 kvmft_vcpu_hash(const struct kvmft_vcpu *vcpu)

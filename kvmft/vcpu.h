@@ -79,7 +79,7 @@ struct kvmft_engine_ops {
  * @taken_armed: the counter is set to one
  * @moved: the vCPU has been in the guest since the engine set this to false
  * @changing: the VMM may have changed registers since the last boundary; under vcpu->mutex
- * @before: hash of the registers before it did
+ * @before: the registers before it did
  * @unsupported: what can not be replayed was done, for people; any thread
  * @seq: protects @state
  * @state: see &struct kvmft_vcpu_state
@@ -107,7 +107,7 @@ struct kvmft_vcpu {
 	bool taken_armed;
 	bool moved;
 	bool changing;
-	u64 before;
+	struct kvmft_regs before;
 	const char *unsupported;
 
 	seqcount_t seq;
@@ -148,8 +148,8 @@ int kvmft_vcpu_request_stop(struct kvmft_vcpu *vcpu, u64 distance);
 
 /* What follows is for engines, on the vCPU's thread. */
 
-/* Has the VMM changed registers since the last call?  Once a boundary. */
-bool kvmft_vcpu_changed(struct kvmft_vcpu *vcpu);
+/* A register that the VMM has changed since the last call, or NULL.  Once a boundary. */
+const char *kvmft_vcpu_changed(struct kvmft_vcpu *vcpu);
 
 /* Hash of its state, for the check of an entry. */
 u32 kvmft_vcpu_hash(const struct kvmft_vcpu *vcpu);

@@ -106,7 +106,7 @@ struct kvmft_vm_ops {
  * @thread: the vCPU's thread while it is in KVM_RUN, with frames of kvmft on its stack
  * @hidden_exit: exit code that KVM was not shown; the vCPU's thread
  * @interrupted: KVM_RUN is to return -EINTR; the vCPU's thread
- * @shutdown: KVM_RUN has returned KVM_EXIT_SHUTDOWN (triple fault), and the vCPU has not been in
+ * @answering: KVM_RUN has returned to the VMM for what the guest did, and the vCPU has not been in
  *	the guest since
  * @applying: thread that hands KVM an input that was captured before
  * @deterministic: inputs are captured, and what no log could explain is hidden from the guest
@@ -122,7 +122,7 @@ struct kvmft_vm {
 	struct task_struct *thread;
 	u64 hidden_exit;
 	bool interrupted;
-	bool shutdown;
+	bool answering;
 	struct task_struct *applying;
 	bool deterministic;
 };
