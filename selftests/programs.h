@@ -52,6 +52,7 @@ extern const char program_rep[], program_lock[];
 extern const char exit_page_fault[], exit_mixed[], irq_handler[];
 extern const char spin[], spin_exits[], spin_forever[], exit_forever[], halt_forever[];
 extern const char exits_only[], exit_pio[], exit_cpuid[], exit_hlt[], exit_hlt_irq[];
+extern const char exit_rdtsc[], exit_rdmsr[], exit_in[];
 
 #endif /* !__ASSEMBLER__ */
 #endif /* SELFTESTS_PROGRAMS_H */

@@ -86,6 +86,19 @@ PROGRAM exit_cpuid
 	cpuid
 	ret
 
+PROGRAM exit_rdtsc
+	rdtsc
+	ret
+
+PROGRAM exit_rdmsr
+	mov $0x10, %ecx			/* the TSC */
+	rdmsr
+	ret
+
+PROGRAM exit_in
+	in $PORT_NOP, %al
+	ret
+
 PROGRAM exit_page_fault
 	mov %rax, (%r9)
 	add $4096, %r9
