@@ -515,6 +515,16 @@ static void replay_enter(struct kvmft_vcpu *vcpu, struct kvmft_run *run)
 	run->resume = true;
 }
 
+static bool replay_passing(const struct kvmft_vcpu *vcpu)
+{
+	const struct kvmft_replay *replay = of_engine(vcpu->context);
+	const struct kvmft_position *pos = &vcpu->state.pos, *target = &replay->target.pos;
+
+	/* The address is right. */
+	return pos->cond <= target->cond && pos->taken <= target->taken &&
+	       (pos->cond != target->cond || pos->taken != target->taken);
+}
+
 static void replay_tsc(struct kvmft_vcpu *vcpu, u64 *value)
 {
 	struct kvmft_replay *replay = of_engine(vcpu->context);
@@ -587,6 +597,7 @@ static const struct kvmft_engine_ops replay_ops = {
 	.boundary = replay_boundary,
 	.halt = replay_halt,
 	.enter = replay_enter,
+	.passing = replay_passing,
 	.tsc = replay_tsc,
 	.msr = replay_msr,
 	.read = replay_read,

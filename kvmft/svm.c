@@ -221,6 +221,7 @@ static fastpath_t replace_svm_vcpu_run(struct kvm_vcpu *vcpu, KVMFT_ARG1_svm_vcp
 	struct kvmft_exit exit;
 	struct stolen stolen = { .slot = -1 };
 	fastpath_t ret;
+	bool again;
 
 	if (!vm)
 		return kvmft_original(svm_vcpu_run)(vcpu, run_flags);
@@ -237,12 +238,14 @@ static fastpath_t replace_svm_vcpu_run(struct kvm_vcpu *vcpu, KVMFT_ARG1_svm_vcp
 	if (run.tsc_exits)
 		give_back(vcpu, &stolen);
 	describe_exit(vcpu, &run, &stolen, &exit);
-	vm->ops->exit(vm, &exit);
+	again = vm->ops->exit(vm, &exit);
 	hide_exit(vcpu, vm, &exit);
 
 	/* KVM would enter the guest again without passing any other hook. */
 	if (ret == EXIT_FASTPATH_REENTER_GUEST)
 		ret = EXIT_FASTPATH_EXIT_HANDLED;
+	if (again && !(vmcb_of(vcpu)->control.exit_int_info & SVM_EXITINTINFO_VALID))
+		ret = EXIT_FASTPATH_REENTER_GUEST;
 	kvmft_vm_put(vm);
 	return ret;
 }

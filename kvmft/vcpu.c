@@ -9,6 +9,9 @@
  *	tsc, msr, read, write    the engine's turn
  *	handled    may sleep; leaves KVM_RUN when a stop was reached
  *
+ * A breakpoint that is passed on the way to a position goes from exit to enter: landing may
+ * take thousands of them.
+ *
  * A vCPU that was already in KVM_RUN when protection began, or whose thread changed,
  * arrives at "enter" without counters of its own: it is sent round by the boundary
  * without executing an instruction.
@@ -99,7 +102,7 @@ static void vcpu_enter(struct kvmft_vm *vm, struct kvmft_run *run)
 	write_seqcount_end(&vcpu->seq);
 	if (distance)
 		kvmft_counter_arm(vcpu->counter.cond, distance);
-	if (unlikely(vcpu->taken_in || vcpu->taken_armed)) {
+	if (unlikely(vcpu->taken_in || (vcpu->taken_armed && !vcpu->again))) {
 		/* This entry counts, too. */
 		distance = vcpu->taken_in ? vcpu->taken_in + vcpu->events->taken_per_entry :
 					    KVMFT_STOP_DISARM;
@@ -110,15 +113,16 @@ static void vcpu_enter(struct kvmft_vm *vm, struct kvmft_run *run)
 	}
 }
 
-static void vcpu_exit(struct kvmft_vm *vm, const struct kvmft_exit *exit)
+static bool vcpu_exit(struct kvmft_vm *vm, const struct kvmft_exit *exit)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 	struct kvmft_vcpu_state *state = &vcpu->state;
 	struct kvmft_position_raw raw;
 	unsigned int interrupts;
 
+	vcpu->again = false;
 	if (unlikely(!vcpu->counted))
-		return;
+		return false;
 	raw.entries = ++vcpu->entries;
 	if (likely(kvmft_counter_active(&vcpu->counter)))
 		kvmft_counter_read(&vcpu->counter, &raw);
@@ -141,12 +145,17 @@ static void vcpu_exit(struct kvmft_vm *vm, const struct kvmft_exit *exit)
 	vcpu->moved = true;
 	vm->answering = false;
 	vcpu->sync_exits += exit->sync;
-	if (vcpu->engine)
-		kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
-
 	trace_kvmft_exit(vcpu, exit);
 	if (vcpu->stopping)
 		trace_kvmft_stop(vcpu, interrupts);
+	if (!vcpu->engine)
+		return false;
+
+	if (exit->breakpoint && !vcpu->stopping && !vcpu->failure)
+		vcpu->again = vcpu->engine->passing(vcpu);
+	if (!vcpu->again)
+		kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
+	return vcpu->again;
 }
 
 static int vcpu_handled(struct kvmft_vm *vm, int ret)

@@ -37,6 +37,7 @@ struct kvmft_vcpu;
  * @boundary: see &struct kvmft_vm_ops
  * @halt: see there
  * @enter: see there
+ * @passing: the breakpoint has stopped the vCPU: is it elsewhere, and has to go on?  Interrupts off
  * @tsc: see there
  * @msr: see there
  * @read: see there
@@ -47,6 +48,7 @@ struct kvmft_engine_ops {
 	int (*boundary)(struct kvmft_vcpu *vcpu);
 	bool (*halt)(struct kvmft_vcpu *vcpu);
 	void (*enter)(struct kvmft_vcpu *vcpu, struct kvmft_run *run);
+	bool (*passing)(const struct kvmft_vcpu *vcpu);
 	void (*tsc)(struct kvmft_vcpu *vcpu, u64 *value);
 	void (*msr)(struct kvmft_vcpu *vcpu, u32 index, u64 *value);
 	void (*read)(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr, void *data,
@@ -77,6 +79,7 @@ struct kvmft_engine_ops {
  * @last: the last exit
  * @taken_in: taken branches to an overflow that is wanted in the next run; 0: none
  * @taken_armed: the counter is set to one
+ * @again: the vCPU is entered again without a boundary
  * @moved: the vCPU has been in the guest since the engine set this to false
  * @changing: the VMM may have changed registers since the last boundary; under vcpu->mutex
  * @before: the registers before it did
@@ -105,6 +108,7 @@ struct kvmft_vcpu {
 	struct kvmft_exit last;
 	u64 taken_in;
 	bool taken_armed;
+	bool again;
 	bool moved;
 	bool changing;
 	struct kvmft_regs before;

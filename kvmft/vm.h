@@ -61,7 +61,8 @@ struct kvmft_exit {
  * @halt: the vCPU halts: @boundary, for one that can not be entered; SRCU is not held.
  *	True: go and see whether it is still halted; false: sleep first
  * @enter: right before an entry, interrupts off
- * @exit: right after an exit, interrupts off
+ * @exit: right after an exit, interrupts off.  True: it was for @breakpoint, and the guest is to be
+ *	entered again at once, unless something waits for the vCPU
  * @handled: the exit has been handled with KVM's result @ret (1: back to the guest,
  *	0: to user space, < 0: error); returns the result to use; may sleep
  * @tsc: the guest reads its time-stamp counter, which is *@value; may change that
@@ -81,7 +82,7 @@ struct kvmft_vm_ops {
 	int (*boundary)(struct kvmft_vm *vm);
 	bool (*halt)(struct kvmft_vm *vm);
 	void (*enter)(struct kvmft_vm *vm, struct kvmft_run *run);
-	void (*exit)(struct kvmft_vm *vm, const struct kvmft_exit *exit);
+	bool (*exit)(struct kvmft_vm *vm, const struct kvmft_exit *exit);
 	int (*handled)(struct kvmft_vm *vm, int ret);
 	void (*tsc)(struct kvmft_vm *vm, u64 *value);
 	void (*msr)(struct kvmft_vm *vm, u32 index, u64 *value);

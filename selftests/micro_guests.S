@@ -83,7 +83,7 @@ MICRO micro_irq
 MICRO micro_timer_irq
 	push %rax
 	mov $GUEST_APIC, %eax
-	movl $20000, APIC_TMICT(%rax)
+	movl $400000, APIC_TMICT(%rax)
 	pop %rax
 	jmp micro_irq
 
@@ -337,7 +337,7 @@ MICRO micro_timer
 	mov $GUEST_APIC, %edi
 	movl $0x0b, APIC_TDCR(%rdi)
 	movl $MICRO_TIMER_VECTOR, APIC_LVTT(%rdi)
-	movl $20000, APIC_TMICT(%rdi)
+	movl $400000, APIC_TMICT(%rdi)
 	jmp micro_branches
 
 /* Page faults of the host between the guest's instructions */
