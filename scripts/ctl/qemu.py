@@ -118,6 +118,10 @@ class Qemu:
         raise CtlError(f'process {self.child.pid} has no VM of KVM: the command has to become QEMU itself (a script '
                        'has to exec it), and QEMU must not have fallen back to emulation')
 
+    def keep(self, descriptor):
+        """Have it hold a copy of a descriptor for as long as it lives."""
+        self.monitor.command('getfd', descriptors=[descriptor], fdname='kvmftctl')
+
     def look(self):
         """Take note of what QEMU has told: has the guest ended?"""
         events = self.monitor.events

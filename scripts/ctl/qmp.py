@@ -2,6 +2,7 @@
 """QEMU's monitor: commands, answers and events, a JSON object a line."""
 
 import json
+import socket
 
 from .messages import CtlError
 
@@ -16,17 +17,17 @@ class MonitorError(CtlError):
 class Monitor:
     """The near end of a monitor's socket."""
 
-    def __init__(self, socket, watch):
+    def __init__(self, near, watch):
         self.greeted = False
         self.closed = False
         self.events = []
-        self._socket = socket
+        self._socket = near
         self._watch = watch
         self._buffer = b''
         self._answers = {}
         self._count = 0
-        socket.setblocking(False)
-        watch.add(socket, self._read)
+        near.setblocking(False)
+        watch.add(near, self._read)
 
     def close(self):
         """Hang up."""
@@ -62,12 +63,17 @@ class Monitor:
         elif 'id' in message:
             self._answers[message['id']] = message
 
-    def command(self, name, seconds=SECONDS):
-        """Execute a command that takes no arguments, and return its answer."""
+    def command(self, name, seconds=SECONDS, descriptors=(), **arguments):
+        """Execute a command, to which descriptors may belong, and return its answer."""
         self._count += 1
         order = {'execute': name, 'id': self._count}
+        if arguments:
+            order['arguments'] = arguments
+        line = json.dumps(order).encode() + b'\n'
         try:
-            self._socket.sendall(json.dumps(order).encode() + b'\n')
+            if descriptors:
+                line = line[socket.send_fds(self._socket, [line], descriptors):]
+            self._socket.sendall(line)
         except OSError:
             raise MonitorError(f'QEMU is gone: it can not be told to "{name}"') from None
         self._watch.until(lambda: self._count in self._answers or self.closed, seconds)

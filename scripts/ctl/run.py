@@ -89,6 +89,8 @@ class Run:
         finally:
             device.close()
         self.watch.add(self.session, self.session_ended)
+        # Were kvmftctl killed, the session would end before QEMU does, and the VM be dead under it
+        self.qemu.keep(self.session.fileno())
         self.attach()
         if self.watch.signals:
             raise CtlError('interrupted before the guest began')
