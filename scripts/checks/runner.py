@@ -25,6 +25,7 @@ class Run:
         self.log = log_directory / f'{stage.name}.log'
         self.results = tap.Results()
         self.seconds = 0.0
+        self.ending = ''        # how the command ended, where no failure says it
         self._done = done
         self._parser = tap.Parser()
         self._lines = []        # the last ones
@@ -139,7 +140,15 @@ class Run:
             self.results.fail('stopped', [])
         elif status and not self.results.failed:
             self.results.fail(_status_text(status), self._lines)
-        elif self._forbidden:
+        else:
+            # Most often what comes of the failures, which count already
+            self.ending = _status_text(status) if status else ''
+            self._judge_output()
+
+    def _judge_output(self):
+        """What is wrong though the status is no news."""
+        stage = self.stage
+        if self._forbidden:
             self.results.fail('warnings', self._forbidden)
         elif stage.tap and not self.results.total:
             self.results.fail('no test ran', self._lines)
@@ -260,6 +269,8 @@ def report(run):
         print(f'     {run.stage.name}: {name}')
         for line in lines:
             print(f'       | {line}')
+    if run.ending:
+        print(f'     {run.stage.name}: {run.ending}')
     if results.failed and run.seconds:
         print(f'     log: {os.path.relpath(run.log)}')
     sys.stdout.flush()
