@@ -47,6 +47,17 @@ static bool same_codec(const struct kvmft_codec *a, const struct kvmft_codec *b)
 	return !memcmp(a, b, sizeof(*a));
 }
 
+/* The bytes for memory, and no others, are in the @len bytes at @bytes. */
+static void check_input(const struct kvmft_input *input, const u8 *bytes, int len)
+{
+	require(input->type <= KVMFT_INPUT_LINT0 || input->type == KVMFT_INPUT_MEMORY);
+	require(input->level <= 1 && input->len <= KVMFT_DATA_MAX);
+	require(!input->len == (input->type != KVMFT_INPUT_MEMORY));
+	require(!input->bytes == !input->len);
+	if (input->len)
+		require(input->bytes > bytes && input->bytes + input->len <= bytes + len - 2);
+}
+
 /* Each field is in its range, and @data in the @len bytes at @bytes. */
 static void check_fields(const struct kvmft_entry *entry, const u8 *bytes, int len)
 {
@@ -61,8 +72,10 @@ static void check_fields(const struct kvmft_entry *entry, const u8 *bytes, int l
 		require(entry->len && (entry->space || entry->addr <= 0xffff));
 	if (entry->type == KVMFT_ENTRY_MSR)
 		require(entry->addr <= 0xffffffff);
-	for (i = 0; i < entry->nr_inputs; i++)
-		require(entry->inputs[i].type <= KVMFT_INPUT_NMI && entry->inputs[i].level <= 1);
+	for (i = 0; i < entry->nr_inputs; i++) {
+		check_input(&entry->inputs[i], bytes, len);
+		require(entry->inputs[i].type != KVMFT_INPUT_MEMORY || entry->nr_inputs == 1);
+	}
 }
 
 static void check_same_bytes(struct kvmft_codec codec, const struct kvmft_codec *after,

@@ -43,23 +43,35 @@ static bool passes(const char *name)
 	return waitpid(child, &status, 0) == child && !status;
 }
 
+static void print_hex(const u8 *bytes, int len)
+{
+	printf("[");
+	while (len--)
+		printf("%02x", *bytes++);
+	printf("]");
+}
+
+static void print_input(const struct kvmft_input *input)
+{
+	printf(" (%u %u 0x%x 0x%x 0x%x 0x%llx ", input->type, input->level, input->source,
+	       input->gsi, input->data, (unsigned long long)input->addr);
+	print_hex(input->bytes, input->len);
+	printf(")");
+}
+
 static void print(const struct kvmft_entry *e, int len)
 {
 	int i;
 
-	printf("%d: %u %u %u %u %u 0x%x 0x%llx 0x%llx 0x%llx 0x%llx 0x%llx 0x%llx 0x%llx [", len,
+	printf("%d: %u %u %u %u %u 0x%x 0x%llx 0x%llx 0x%llx 0x%llx 0x%llx 0x%llx 0x%llx ", len,
 	       e->type, e->space, e->at, e->more, e->nr_inputs, e->check,
 	       (unsigned long long)e->addr, (unsigned long long)e->value,
 	       (unsigned long long)e->memory, (unsigned long long)e->exits,
 	       (unsigned long long)e->pos.cond, (unsigned long long)e->pos.taken,
 	       (unsigned long long)e->rip);
-	for (i = 0; i < e->len; i++)
-		printf("%02x", e->data[i]);
-	printf("]");
+	print_hex(e->data, e->len);
 	for (i = 0; i < e->nr_inputs; i++)
-		printf(" (%u %u 0x%x 0x%x 0x%x 0x%llx)", e->inputs[i].type, e->inputs[i].level,
-		       e->inputs[i].source, e->inputs[i].gsi, e->inputs[i].data,
-		       (unsigned long long)e->inputs[i].addr);
+		print_input(&e->inputs[i]);
 	printf("\n");
 }
 
