@@ -277,6 +277,11 @@ static void known_bytes(struct kunit *test)
 {
 	static const u8 tsc[] = { 0x81, 0x01, 0x82, 0xca };
 	static const u8 timer[] = { 0x22, 0x03, 0x00, 0x35, 0xcf };
+	static const u8 lint0[] = { 0x22, 0x00, 0x04 };
+	static const u8 memory[] = {
+		0x22, 0x00, 0x06, 0x80, 0x20, 0x04, 0x01, 0x02, 0x03, 0x04 };
+	static const u8 reset[] = {
+		0x48, 0x01, 0x02, 0, 0, 0, 0, 0, 0, 0, 0x03, 0, 0, 0, 0, 0, 0, 0 };
 	static const u8 end[] = { 0x50, 0x07, 0x9e, 0x81 };
 	struct bench *b = test->priv;
 
@@ -287,6 +292,15 @@ static void known_bytes(struct kunit *test)
 		.type = KVMFT_ENTRY_BOUNDARY, .exits = 3, .nr_inputs = 1 };
 	KUNIT_EXPECT_EQ(test, kvmft_entry_encode(&b->encoder, &b->entry, STATE, b->buf), 5);
 	KUNIT_EXPECT_MEMEQ(test, b->buf, timer, sizeof(timer));
+	b->entry.inputs[0].type = KVMFT_INPUT_LINT0;
+	KUNIT_EXPECT_EQ(test, kvmft_entry_encode(&b->encoder, &b->entry, STATE, b->buf), 5);
+	KUNIT_EXPECT_MEMEQ(test, b->buf, lint0, sizeof(lint0));
+	b->entry.inputs[0] = (struct kvmft_input)INPUT_MEMORY(0x1000, 4, four);
+	KUNIT_EXPECT_EQ(test, kvmft_entry_encode(&b->encoder, &b->entry, STATE, b->buf), 12);
+	KUNIT_EXPECT_MEMEQ(test, b->buf, memory, sizeof(memory));
+	b->entry = (struct kvmft_entry){ .type = KVMFT_ENTRY_RESET, .value = 2, .memory = 3 };
+	KUNIT_EXPECT_EQ(test, kvmft_entry_encode(&b->encoder, &b->entry, STATE, b->buf), 20);
+	KUNIT_EXPECT_MEMEQ(test, b->buf, reset, sizeof(reset));
 	b->entry = (struct kvmft_entry){ .type = KVMFT_ENTRY_END, .value = 7 };
 	KUNIT_EXPECT_EQ(test, kvmft_entry_encode(&b->encoder, &b->entry, STATE, b->buf), 4);
 	KUNIT_EXPECT_MEMEQ(test, b->buf, end, sizeof(end));
@@ -499,6 +513,7 @@ static const struct {
 	{ "bytes: one", -EAGAIN, 5, { 0x22, 0x00, 0x06, 0x00, 0x01 } },
 	{ "bytes: none", -EBADMSG, 5, { 0x22, 0x00, 0x06, 0x00, 0x00 } },
 	{ "bytes: 4096", -EAGAIN, 6, { 0x22, 0x00, 0x06, 0x00, 0x80, 0x20 } },
+	{ "bytes: length overlong", -EBADMSG, 6, { 0x22, 0x00, 0x06, 0x00, 0x81, 0x00 } },
 	{ "bytes: 4097", -EBADMSG, 6, { 0x22, 0x00, 0x06, 0x00, 0x81, 0x20 } },
 	{ "bytes: then a timer", -EBADMSG, 3, { 0x42, 0x00, 0x06 } },
 	{ "bytes: behind a timer", -EBADMSG, 4, { 0x42, 0x00, 0x00, 0x06 } },
@@ -517,6 +532,7 @@ static const struct {
 	{ "end: reason too large", -EBADMSG, 6, { 0x50, 0x80, 0x80, 0x80, 0x80, 0x10 } },
 	{ "end: wrong check", -EBADMSG, 4, { 0x50, 0x07, 0x01, 0x01 } },
 	{ "reset: unknown flag", -EBADMSG, 2, { 0x48, 0x02 } },
+	{ "reset: of memory, not taken", -EBADMSG, 16, { 0x48, 0x01 } },
 	{ "start: wrong check", -EBADMSG, 4, { 0x08, 0x00, 0x01, 0x01 } },
 };
 
@@ -557,6 +573,7 @@ static void refused_entries(struct kunit *test)
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = KVMFT_BATCH_MAX + 1 },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 5 } } },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 7 } } },
+		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 8 } } },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1,
 		  .inputs = { INPUT_MEMORY(0, 0, four) } },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1,
