@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Record micro guests, replay them in another VM, and compare what they come to.  The
- * environment names rounds (KVMFT_ROUNDS), seed (KVMFT_SEED) and align_us (KVMFT_ALIGN).
+ * environment names rounds (KVMFT_ROUNDS), seed (KVMFT_SEED) and align_us (KVMFT_ALIGN);
+ * KVMFT_PIN=1: record on one CPU, replay on another; KVMFT_LOAD=N: N threads keep the CPUs busy.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -44,12 +45,21 @@ static void check_same(const struct micro_outcome *a, const struct micro_outcome
 	CHECK_EQ(b->status.landings, a->status.landings, "number of landings");
 }
 
+/* On the @nth of the host's CPUs, if so wanted */
+static void pin(unsigned int nth)
+{
+	if (env_u64("KVMFT_PIN", 0))
+		pin_to_cpu(0, nth % nr_cpus());
+}
+
 static void round_of(const struct micro *micro, u32 align_us, u64 seed)
 {
 	struct micro_outcome first, second;
 	int log = micro_open_log();
 
+	pin(seed);
 	micro_record(dev, micro, log, align_us, seed, &first);
+	pin(seed + 1);
 	if (replay(micro, log, seed, &second))
 		check_same(&first, &second);
 	tap_diag("%s: %llu entries, %llu bytes, %llu interrupts, %llu landings", micro->name,
@@ -150,10 +160,24 @@ MICRO_CASE(input)
 MICRO_CASE(poke)
 MICRO_CASE(reset)
 
+static void *load_thread(void *arg)
+{
+	volatile unsigned int i;
+
+	for (i = 0; ; i++)
+		;
+	return arg;
+}
+
 static void setup(void)
 {
+	u64 load = env_u64("KVMFT_LOAD", 0);
+	pthread_t thread;
+
 	kvmft_setup();
 	catch_signal(SIGUSR1);
+	while (load--)
+		CHECK(!pthread_create(&thread, NULL, load_thread, NULL), "pthread_create");
 }
 
 static const struct tap_case cases[] = {
