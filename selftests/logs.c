@@ -27,6 +27,7 @@ static void refused(void)
 {
 	int log = memfd_create("log", MFD_CLOEXEC), other = memfd_create("other", MFD_CLOEXEC);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), pipefd[2], fd, chips, i;
+	unsigned char header[LOGFILE_HEADER];
 	char path[64], garbage[4096];
 	struct vm vm, with_chips;
 	int session;
@@ -60,6 +61,12 @@ static void refused(void)
 	CHECK(write(other, garbage, sizeof(garbage)) == sizeof(garbage), "write: %m");
 	CHECK_RET(kvmft_record(session, other, 0), -EINVAL, "record to a file that is not empty");
 	CHECK_RET(kvmft_replay(session, other), -EBADMSG, "replay of garbage");
+	logfile_newer_header(header);
+	CHECK(pwrite(other, header, sizeof(header), 0) == sizeof(header), "write: %m");
+	CHECK_RET(kvmft_replay(session, other), -EPROTO, "replay of a newer version's log");
+	header[8]++;
+	CHECK(pwrite(other, header, sizeof(header), 0) == sizeof(header), "write: %m");
+	CHECK_RET(kvmft_replay(session, other), -EBADMSG, "replay with a damaged header");
 	CHECK_RET(kvmft_record(session, log, 0), -EOPNOTSUPP, "record a VM without chips");
 
 	/* A machine that can be recorded, once */

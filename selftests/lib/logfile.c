@@ -1,13 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Built with the kernel headers of the fuzz target: see its include directory */
 #include <linux/types.h>
+#include <linux/build_bug.h>
 #include <asm/byteorder.h>
 
 #include "block.h"
+#include "checksum.h"
 #include "entry.h"
 #include "logfile.h"
 
 #define HEADER	sizeof(struct kvmft_block_header)
+
+static_assert(sizeof(struct kvmft_file_header) == LOGFILE_HEADER);
+
+void logfile_newer_header(unsigned char *bytes)
+{
+	struct kvmft_file_header *header = (struct kvmft_file_header *)bytes;
+
+	kvmft_file_header_make(header);
+	header->version = cpu_to_le32(KVMFT_LOG_VERSION + 1);
+	header->crc = 0;
+	header->crc = cpu_to_le32(kvmft_crc32c(0, header, sizeof(*header)));
+}
 
 int logfile_entries(const unsigned char *bytes, size_t size, size_t *offsets, int max)
 {

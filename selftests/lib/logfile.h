@@ -5,6 +5,10 @@
 
 #include <stddef.h>
 
+/* The header of a file, of a version that the module does not know */
+#define LOGFILE_HEADER	24
+void logfile_newer_header(unsigned char *bytes);
+
 /*
  * Offsets of up to @max entries in the @size bytes of a log file at @bytes; entry n + 1 is at
  * offsets[n].  Returns their number, or -1 if the file is damaged.
