@@ -25,13 +25,12 @@
 
 #include "engine.h"
 #include "machine.h"
+#include "queue.h"
 #include "trace.h"
-
-#define QUEUE_SIZE	256
 
 /* Most that one KVMFT_SESSION_INPUT makes: bytes in pieces, and an interrupt. */
 #define INPUTS_MAX	(KVMFT_INPUT_MAX / KVMFT_DATA_MAX + 1)
-static_assert(INPUTS_MAX <= QUEUE_SIZE);
+static_assert(INPUTS_MAX <= KVMFT_QUEUE_SIZE);
 
 /* Register digests are this many entries apart. */
 #define DIGEST_INTERVAL	1024
@@ -52,9 +51,8 @@ enum nudge {
  * struct kvmft_record - a recording
  * @engine: what it has in common with replay
  * @align_ns: how long an input waits for a synchronous exit
- * @lock: protects @queue, @nr, @since, @applying, @closing and @over
- * @queue: inputs not yet applied; bytes to write to memory are owned by it
- * @nr: their number
+ * @lock: protects @queue, @since, @applying, @closing and @over
+ * @queue: inputs not yet applied
  * @since: when the first of them came
  * @lost: an input found the queue full
  * @applying: the vCPU's thread has taken inputs out of the queue
@@ -76,8 +74,7 @@ struct kvmft_record {
 	struct kvmft_engine engine;
 	u64 align_ns;
 	raw_spinlock_t lock; /* see the top of the file */
-	struct kvmft_input queue[QUEUE_SIZE];
-	unsigned int nr;
+	struct kvmft_queue queue;
 	u64 since;
 	bool lost;
 	bool applying;
@@ -239,35 +236,18 @@ static int begin(struct kvmft_record *record)
 	return 0;
 }
 
-/* How many of the inputs fit into one entry?  Bytes for memory have it for themselves. */
-static unsigned int batch_size(const struct kvmft_input *inputs, unsigned int nr)
-{
-	unsigned int i;
-
-	nr = min_t(unsigned int, nr, KVMFT_BATCH_MAX);
-	for (i = 0; i < nr; i++)
-		if (inputs[i].type == KVMFT_INPUT_MEMORY)
-			return i ?: 1;
-	return nr;
-}
-
 /* Move up to a batch of inputs from the queue into @entry. */
 static void take_inputs(struct kvmft_record *record, struct kvmft_entry *entry)
 {
 	bool space = kvmft_log_space(&record->engine.log) >=
 		     KVMFT_RING_RESERVE + KVMFT_ENTRY_SIZE_MAX;
 	unsigned long flags;
-	unsigned int nr;
 
 	raw_spin_lock_irqsave(&record->lock, flags);
-	nr = record->closing ? 0 : batch_size(record->queue, record->nr);
-	record->applying = nr;
-	memcpy(entry->inputs, record->queue, nr * sizeof(*entry->inputs));
-	record->nr -= nr;
-	memmove(record->queue, record->queue + nr, record->nr * sizeof(*record->queue));
-	entry->more = nr && record->nr && space;
+	entry->nr_inputs = record->closing ? 0 : kvmft_queue_take(&record->queue, entry->inputs);
+	entry->more = entry->nr_inputs && record->queue.nr && space;
+	record->applying = entry->nr_inputs;
 	raw_spin_unlock_irqrestore(&record->lock, flags);
-	entry->nr_inputs = nr;
 }
 
 static void free_bytes(const struct kvmft_input *inputs, unsigned int nr)
@@ -325,7 +305,7 @@ static void apply(struct kvmft_record *record, enum kvmft_at at)
 
 static bool is_pending(const struct kvmft_record *record)
 {
-	return READ_ONCE(record->nr) || READ_ONCE(record->finish);
+	return READ_ONCE(record->queue.nr) || READ_ONCE(record->finish);
 }
 
 /* What ends a recording.  True: it has ended. */
@@ -341,7 +321,8 @@ static bool has_ended(struct kvmft_record *record)
 		kvmft_engine_end(engine, record->failed, NULL);
 	else if (unlikely(READ_ONCE(record->lost)))
 		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED,
-				 "more than %d interrupts came between two boundaries", QUEUE_SIZE);
+				 "more than %d interrupts came between two boundaries",
+				 KVMFT_QUEUE_SIZE);
 	else if (unlikely(READ_ONCE(engine->vcpu->unsupported)))
 		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED, "%s", engine->vcpu->unsupported);
 	return engine->end;
@@ -511,14 +492,10 @@ static int queue_inputs(struct kvmft_record *record, const struct kvmft_input *i
 		raw_spin_unlock_irqrestore(&record->lock, flags);
 		return -ESTALE;
 	}
-	first = !record->nr;
+	first = !record->queue.nr;
 	if (first)
 		WRITE_ONCE(record->since, ktime_get_ns());
-	room = nr <= QUEUE_SIZE - record->nr;
-	if (room) {
-		memcpy(record->queue + record->nr, inputs, nr * sizeof(*inputs));
-		record->nr += nr;
-	}
+	room = kvmft_queue_add(&record->queue, inputs, nr);
 	if (first && record->align_ns && !record->closing)
 		hrtimer_start(&record->timer, ns_to_ktime(record->align_ns), HRTIMER_MODE_REL_HARD);
 	raw_spin_unlock_irqrestore(&record->lock, flags);
@@ -591,23 +568,17 @@ free:
 	return ERR_PTR(ret);
 }
 
-/* The next input for the chips; false: there is none, and will be none. */
-static bool take_last(struct kvmft_record *record, struct kvmft_input *input)
+/* The next inputs for the chips; 0: there are none, and will be none. */
+static unsigned int take_last(struct kvmft_record *record, struct kvmft_input *inputs)
 {
 	unsigned long flags;
-	bool any;
+	unsigned int nr;
 
 	raw_spin_lock_irqsave(&record->lock, flags);
-	any = record->nr;
-	if (any) {
-		*input = record->queue[0];
-		record->nr--;
-		memmove(record->queue, record->queue + 1, record->nr * sizeof(*record->queue));
-	} else {
-		record->over = true;
-	}
+	nr = kvmft_queue_take(&record->queue, inputs);
+	record->over = !nr;
 	raw_spin_unlock_irqrestore(&record->lock, flags);
-	return any;
+	return nr;
 }
 
 /**
@@ -625,15 +596,18 @@ static void flush_work_fn(struct work_struct *work)
 	struct kvmft_record *record = container_of(work, struct flush, work)->record;
 	struct kvmft_vm *vm = &record->engine.vcpu->vm;
 	struct mm_struct *mm = kvmft_machine_use_mm(vm);
-	struct kvmft_input input;
+	struct kvmft_input inputs[KVMFT_BATCH_MAX];
+	unsigned int nr, i;
 	bool timer = false;
 
-	while (take_last(record, &input)) {
-		if (input.type == KVMFT_INPUT_TIMER)
-			timer = true;
-		else
-			kvmft_vm_flush(vm, &input);
-		kfree(input.bytes);
+	while ((nr = take_last(record, inputs))) {
+		for (i = 0; i < nr; i++) {
+			if (inputs[i].type == KVMFT_INPUT_TIMER)
+				timer = true;
+			else
+				kvmft_vm_flush(vm, &inputs[i]);
+		}
+		free_bytes(inputs, nr);
 	}
 	/* Whose hook would queue it again. */
 	if (timer)
