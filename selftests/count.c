@@ -197,6 +197,7 @@ static void windows_irqchip(void)
 /* Load: timer interrupts, samples of a profiler, and moves from CPU to CPU */
 struct load {
 	pid_t vcpu_tid;
+	const struct tally *tally;
 	bool stop;
 	u64 ticks;
 	u64 moves;
@@ -214,14 +215,21 @@ static void *load_timer(void *arg)
 	return NULL;
 }
 
+/* A host that moves it all the time never gets to the guest if it is slow */
+#define MOVES_PER_WINDOW	4
+
 static void *load_moves(void *arg)
 {
 	const struct timespec period = { .tv_nsec = 300000 };
-	unsigned int cpus = nr_cpus();
+	unsigned int cpus = nr_cpus(), windows = 0, moves = 0, now;
 	struct load *load = arg;
 
 	while (!__atomic_load_n(&load->stop, __ATOMIC_ACQUIRE)) {
-		pin_to_cpu(load->vcpu_tid, load->moves++ % cpus);
+		now = *(volatile const unsigned int *)&load->tally->windows;
+		moves = now == windows ? moves + 1 : 0;
+		windows = now;
+		if (moves < MOVES_PER_WINDOW)
+			pin_to_cpu(load->vcpu_tid, load->moves++ % cpus);
 		nanosleep(&period, NULL);
 	}
 	return NULL;
@@ -231,8 +239,8 @@ static void *load_moves(void *arg)
 
 static void under_host_load(void)
 {
-	struct load load = { .vcpu_tid = syscall(SYS_gettid) };
 	struct tally tally = {};
+	struct load load = { .vcpu_tid = syscall(SYS_gettid), .tally = &tally };
 	pthread_t timer, mover;
 	struct machine m;
 	unsigned int cpu;
