@@ -420,7 +420,7 @@ static void record_enter(struct kvmft_vcpu *vcpu, struct kvmft_run *run)
 {
 	struct kvmft_record *record = of_engine(vcpu->context);
 
-	run->tsc_exits = true;
+	run->intercept = true;
 	run->immediate_exit = record->nudge == NUDGE_DELIVER;
 	record->seq = record->engine.codec.seq;
 }

@@ -508,7 +508,7 @@ static void replay_enter(struct kvmft_vcpu *vcpu, struct kvmft_run *run)
 {
 	struct kvmft_replay *replay = of_engine(vcpu->context);
 
-	run->tsc_exits = true;
+	run->intercept = true;
 	run->breakpoint = replay->breakpoint;
 	run->address = replay->target.rip;
 	/* It stands there, and it is another visit. */

@@ -23,6 +23,12 @@ KVMFT_HOOK(svm_handle_exit, "kvm_amd", KVMFT_HOOK_VCPU);
  */
 #define RUN_FORCE_IMMEDIATE_EXIT	((KVMFT_ARG1_svm_vcpu_run)1)
 
+/* Meaningless bits, and so harmless, for the kernels where run_flags was a bool. */
+#define RUN_LOAD_GUEST_DR6		((KVMFT_ARG1_svm_vcpu_run)2)
+
+/* What KVM intercepts of the debug registers: reads and writes of DR0 to DR7. */
+#define INTERCEPT_ALL_DRS		0x00ff00ffU
+
 /* Bits of vmcb_control_area.clean: enum in arch/x86/kvm/svm/svm.h. */
 #define CLEAN_INTERCEPTS		BIT(0)
 #define CLEAN_DR			BIT(6)
@@ -35,7 +41,6 @@ KVMFT_HOOK(svm_handle_exit, "kvm_amd", KVMFT_HOOK_VCPU);
  * @dr7: guest's DR7
  * @dr: what was in the debug register of the breakpoint
  * @slot: number of that register; -1: no breakpoint is set
- * @single: the guest executes one instruction
  * @rf: RF is set for one instruction
  * @linear: linear address at the entry
  */
@@ -44,7 +49,6 @@ struct stolen {
 	u64 dr7;
 	unsigned long dr;
 	int slot;
-	bool single;
 	bool rf;
 	u64 linear;
 };
@@ -74,6 +78,20 @@ static int free_slot(u64 dr7)
 	return -1;
 }
 
+/* Which debug registers, as in DR6, does the guest have on the instruction at @address? */
+static u64 guest_breaks(const struct kvm_vcpu *vcpu, u64 dr7, u64 address)
+{
+	u64 traps = 0;
+	int slot;
+
+	for (slot = 0; slot < 4; slot++)
+		if (dr7 & (DR_GLOBAL_ENABLE | DR_LOCAL_ENABLE) << slot * DR_ENABLE_SIZE &&
+		    !(dr7 >> (DR_CONTROL_SHIFT + slot * DR_CONTROL_SIZE) & 0xf) &&
+		    vcpu->arch.db[slot] == address)
+			traps |= DR_TRAP0 << slot;
+	return traps;
+}
+
 /* A breakpoint on instruction execution has type and length 0. */
 static void set_breakpoint(struct vmcb *vmcb, struct stolen *stolen, u64 address)
 {
@@ -95,13 +113,23 @@ static void clear_breakpoint(struct vmcb *vmcb, const struct stolen *stolen)
 	set_debugreg(stolen->dr, stolen->slot);
 }
 
-/* Returns the flags to run with besides KVM's. */
-static KVMFT_ARG1_svm_vcpu_run steal(struct kvm_vcpu *vcpu, const struct kvmft_run *run,
-				     struct stolen *stolen)
+/*
+ * KVM may have let the guest at the debug registers until the next exit, so that it can repeat the
+ * MOV that was intercepted.  Take that back: KVM emulates the MOV, see replace_svm_handle_exit().
+ */
+static void take_debug_registers(struct kvm_vcpu *vcpu, KVMFT_ARG1_svm_vcpu_run *run_flags)
+{
+	if (!(vcpu->arch.switch_db_regs & KVM_DEBUGREG_WONT_EXIT))
+		return;
+	vcpu->arch.switch_db_regs &= ~KVM_DEBUGREG_WONT_EXIT;
+	vmcb_of(vcpu)->control.intercepts[INTERCEPT_DR] = INTERCEPT_ALL_DRS;
+	*run_flags &= ~RUN_LOAD_GUEST_DR6;
+}
+
+static void steal(struct kvm_vcpu *vcpu, const struct kvmft_run *run, struct stolen *stolen)
 {
 	struct vmcb *vmcb = vmcb_of(vcpu);
 	u32 *intercepts = vmcb->control.intercepts;
-	KVMFT_ARG1_svm_vcpu_run flags = 0;
 
 	memcpy(stolen->intercepts, intercepts, sizeof(stolen->intercepts));
 	stolen->linear = linear_rip(vcpu);
@@ -109,21 +137,12 @@ static KVMFT_ARG1_svm_vcpu_run steal(struct kvm_vcpu *vcpu, const struct kvmft_r
 	intercepts[INTERCEPT_RDTSC / 32] |= BIT(INTERCEPT_RDTSC % 32);
 	intercepts[INTERCEPT_RDTSCP / 32] |= BIT(INTERCEPT_RDTSCP % 32);
 
-	if (run->breakpoint && vcpu->arch.switch_db_regs & KVM_DEBUGREG_WONT_EXIT) {
-		/*
-		 * KVM lets the guest at the debug registers until the next exit, so that it can
-		 * repeat the MOV that has just been intercepted: that one instruction.
-		 */
-		if (vmcb->control.event_inj & SVM_EVTINJ_VALID) {
-			flags |= RUN_FORCE_IMMEDIATE_EXIT;
-		} else if (!(vmcb->save.rflags & X86_EFLAGS_TF)) {
-			stolen->single = true;
-			vmcb->save.rflags |= X86_EFLAGS_TF;
-		}
-	} else if (run->breakpoint) {
-		intercepts[INTERCEPT_DR] = ~0U;
+	intercepts[INTERCEPT_DR] = INTERCEPT_ALL_DRS;
+	if (run->breakpoint) {
 		set_breakpoint(vmcb, stolen, run->address);
+		/* RF would suppress the guest's breakpoint, too: it comes first then. */
 		if (run->resume && stolen->linear == run->address &&
+		    !guest_breaks(vcpu, stolen->dr7, run->address) &&
 		    !(vmcb->control.event_inj & SVM_EVTINJ_VALID) &&
 		    !(vmcb->save.rflags & X86_EFLAGS_RF)) {
 			stolen->rf = true;
@@ -131,7 +150,6 @@ static KVMFT_ARG1_svm_vcpu_run steal(struct kvm_vcpu *vcpu, const struct kvmft_r
 		}
 	}
 	vmcb->control.clean &= ~(CLEAN_INTERCEPTS | CLEAN_DR);
-	return flags;
 }
 
 static void give_back(struct kvm_vcpu *vcpu, const struct stolen *stolen)
@@ -141,8 +159,6 @@ static void give_back(struct kvm_vcpu *vcpu, const struct stolen *stolen)
 	memcpy(vmcb->control.intercepts, stolen->intercepts, sizeof(stolen->intercepts));
 	if (stolen->slot >= 0)
 		clear_breakpoint(vmcb, stolen);
-	if (stolen->single)
-		vmcb->save.rflags &= ~X86_EFLAGS_TF;
 	/* The instruction that it was set for clears it. */
 	if (stolen->rf && linear_rip(vcpu) == stolen->linear)
 		vmcb->save.rflags &= ~X86_EFLAGS_RF;
@@ -161,31 +177,32 @@ static bool is_sync(u64 code)
 	case SVM_EXIT_IOIO:
 	case SVM_EXIT_MSR:
 	case SVM_EXIT_SHUTDOWN:
+	case SVM_EXIT_READ_DR0 ... SVM_EXIT_WRITE_DR7:
 	case EXIT_DB:
 		return true;
 	}
 	return false;
 }
 
-/* Take #DB exits apart that kvmft itself has caused.  True: nothing is left for the guest. */
+/*
+ * Take #DB exits apart that kvmft's breakpoint has caused, with others or alone.  True: nothing is
+ * left for the guest, or it comes again: a breakpoint on the same instruction.
+ */
 static bool own_debug_exit(struct kvm_vcpu *vcpu, const struct kvmft_run *run,
 			   const struct stolen *stolen, struct kvmft_exit *exit)
 {
 	struct vmcb *vmcb = vmcb_of(vcpu);
+	u64 others;
 
-	if (stolen->single && vmcb->save.dr6 & DR_STEP) {
-		vmcb->save.dr6 &= ~DR_STEP;
-		return !(vmcb->save.dr6 & DR_TRAP_BITS);
-	}
-	if (stolen->slot >= 0 && vmcb->save.dr6 & (DR_TRAP0 << stolen->slot)) {
-		vmcb->save.dr6 &= ~(DR_TRAP0 << stolen->slot);
-		if (exit->linear != run->address || vmcb->save.dr6 & DR_STEP)
-			return false;
-		/* A breakpoint of the guest's in the same place: it will be hit again. */
-		exit->breakpoint = true;
-		return true;
-	}
-	return false;
+	if (stolen->slot < 0 || !(vmcb->save.dr6 & (DR_TRAP0 << stolen->slot)))
+		return false;
+	vmcb->save.dr6 &= ~(DR_TRAP0 << stolen->slot);
+	others = vmcb->save.dr6 & (DR_TRAP_BITS | DR_STEP);
+	if (others & ~guest_breaks(vcpu, vmcb->save.dr7, exit->linear))
+		return false;
+	exit->breakpoint = exit->linear == run->address;
+	exit->shared = others;
+	return true;
 }
 
 static void describe_exit(struct kvm_vcpu *vcpu, const struct kvmft_run *run,
@@ -198,6 +215,7 @@ static void describe_exit(struct kvm_vcpu *vcpu, const struct kvmft_run *run,
 	exit->rip = vcpu->arch.regs[VCPU_REGS_RIP];
 	exit->linear = linear_rip(vcpu);
 	exit->breakpoint = false;
+	exit->shared = false;
 	exit->sync = is_sync(exit->code);
 	if (exit->code == EXIT_DB && own_debug_exit(vcpu, run, stolen, exit))
 		exit->sync = false;
@@ -227,15 +245,18 @@ static fastpath_t replace_svm_vcpu_run(struct kvm_vcpu *vcpu, KVMFT_ARG1_svm_vcp
 		return kvmft_original(svm_vcpu_run)(vcpu, run_flags);
 
 	vm->ops->enter(vm, &run);
-	if (run.tsc_exits)
-		run_flags |= steal(vcpu, &run, &stolen);
+	if (run.intercept) {
+		take_debug_registers(vcpu, &run_flags);
+		steal(vcpu, &run, &stolen);
+	}
+	vm->emulate_dr = run.intercept;
 	/* VMRUN with an interrupt pending leaves the guest before its first instruction. */
 	if (run.immediate_exit)
 		run_flags |= RUN_FORCE_IMMEDIATE_EXIT;
 
 	ret = kvmft_original(svm_vcpu_run)(vcpu, run_flags);
 
-	if (run.tsc_exits)
+	if (run.intercept)
 		give_back(vcpu, &stolen);
 	describe_exit(vcpu, &run, &stolen, &exit);
 	again = vm->ops->exit(vm, &exit);
@@ -264,15 +285,29 @@ static int emulate_tsc(struct kvm_vcpu *vcpu, struct kvmft_vm *vm, bool aux)
 	return kvm_skip_emulated_instruction(vcpu);
 }
 
+static bool is_dr_access(const struct kvm_vcpu *vcpu)
+{
+	u32 code = vmcb_of(vcpu)->control.exit_code;
+
+	return code >= SVM_EXIT_READ_DR0 && code <= SVM_EXIT_WRITE_DR7;
+}
+
 static int replace_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fastpath)
 {
 	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
+	bool debug;
 	int ret;
 
 	if (!vm)
 		return kvmft_original(svm_handle_exit)(vcpu, fastpath);
 
+	/* For a debugger KVM emulates accesses to debug registers; nothing else is different. */
+	debug = vm->emulate_dr && !vcpu->guest_debug && is_dr_access(vcpu);
+	if (debug)
+		vcpu->guest_debug = KVM_GUESTDBG_ENABLE;
 	ret = kvmft_original(svm_handle_exit)(vcpu, fastpath);
+	if (debug)
+		vcpu->guest_debug = 0;
 	if (ret == 1 && vm->hidden_exit != EXIT_DB && vm->hidden_exit)
 		ret = emulate_tsc(vcpu, vm, vm->hidden_exit == SVM_EXIT_RDTSCP);
 	vm->hidden_exit = 0;

@@ -113,7 +113,19 @@ static void vcpu_enter(struct kvmft_vm *vm, struct kvmft_run *run)
 	}
 }
 
-static bool vcpu_exit(struct kvmft_vm *vm, const struct kvmft_exit *exit)
+/* At the breakpoint, which the guest may have, too.  True: go on at once. */
+static bool at_breakpoint(struct kvmft_vcpu *vcpu, struct kvmft_exit *exit)
+{
+	if (!exit->breakpoint || !vcpu->engine || vcpu->failure || !vcpu->engine->passing(vcpu))
+		return false;
+	if (exit->shared) {
+		exit->breakpoint = false;
+		exit->sync = true;
+	}
+	return exit->breakpoint && !vcpu->stopping;
+}
+
+static bool vcpu_exit(struct kvmft_vm *vm, struct kvmft_exit *exit)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 	struct kvmft_vcpu_state *state = &vcpu->state;
@@ -141,6 +153,7 @@ static bool vcpu_exit(struct kvmft_vm *vm, const struct kvmft_exit *exit)
 		vcpu->stopping = kvmft_stop_exit(&state->stop, state->pos.cond, interrupts,
 						 exit->nmi);
 	write_seqcount_end(&vcpu->seq);
+	vcpu->again = at_breakpoint(vcpu, exit);
 	vcpu->last = *exit;
 	vcpu->moved = true;
 	vm->answering = false;
@@ -148,12 +161,7 @@ static bool vcpu_exit(struct kvmft_vm *vm, const struct kvmft_exit *exit)
 	trace_kvmft_exit(vcpu, exit);
 	if (vcpu->stopping)
 		trace_kvmft_stop(vcpu, interrupts);
-	if (!vcpu->engine)
-		return false;
-
-	if (exit->breakpoint && !vcpu->stopping && !vcpu->failure)
-		vcpu->again = vcpu->engine->passing(vcpu);
-	if (!vcpu->again)
+	if (vcpu->engine && !vcpu->again)
 		kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
 	return vcpu->again;
 }

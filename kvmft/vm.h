@@ -23,14 +23,14 @@ struct kvmft_vm;
  * struct kvmft_run - how to run the guest this once; filled in by &kvmft_vm_ops.enter
  * @immediate_exit: deliver what is being injected, if anything, and leave again before
  *	the guest executes an instruction
- * @tsc_exits: RDTSC and RDTSCP leave the guest
+ * @intercept: RDTSC, RDTSCP and accesses to debug registers leave the guest, each time
  * @breakpoint: leave when the instruction at the linear address @address is about to execute
  * @resume: execute the instruction at @address first, if the guest is there
  * @address: see @breakpoint
  */
 struct kvmft_run {
 	bool immediate_exit;
-	bool tsc_exits;
+	bool intercept;
 	bool breakpoint;
 	bool resume;
 	u64 address;
@@ -41,6 +41,7 @@ struct kvmft_run {
  * @nmi: a non-maskable interrupt of the host took it out
  * @sync: the guest's own instruction did, and always does: such exits can be numbered
  * @breakpoint: kvmft_run.breakpoint did
+ * @shared: so did a breakpoint of the guest's, at the same instruction
  * @rip: guest RIP
  * @linear: its linear address
  * @code: the vendor's exit code
@@ -49,6 +50,7 @@ struct kvmft_exit {
 	bool nmi;
 	bool sync;
 	bool breakpoint;
+	bool shared;
 	u64 rip;
 	u64 linear;
 	u64 code;
@@ -62,7 +64,8 @@ struct kvmft_exit {
  *	True: go and see whether it is still halted; false: sleep first
  * @enter: right before an entry, interrupts off
  * @exit: right after an exit, interrupts off.  True: it was for @breakpoint, and the guest is to be
- *	entered again at once, unless something waits for the vCPU
+ *	entered again at once, unless something waits for the vCPU.  One that is @shared can be left
+ *	to the guest: @breakpoint becomes false, @sync true
  * @handled: the exit has been handled with KVM's result @ret (1: back to the guest,
  *	0: to user space, < 0: error); returns the result to use; may sleep
  * @tsc: the guest reads its time-stamp counter, which is *@value; may change that
@@ -82,7 +85,7 @@ struct kvmft_vm_ops {
 	int (*boundary)(struct kvmft_vm *vm);
 	bool (*halt)(struct kvmft_vm *vm);
 	void (*enter)(struct kvmft_vm *vm, struct kvmft_run *run);
-	bool (*exit)(struct kvmft_vm *vm, const struct kvmft_exit *exit);
+	bool (*exit)(struct kvmft_vm *vm, struct kvmft_exit *exit);
 	int (*handled)(struct kvmft_vm *vm, int ret);
 	void (*tsc)(struct kvmft_vm *vm, u64 *value);
 	void (*msr)(struct kvmft_vm *vm, u32 index, u64 *value);
@@ -106,6 +109,7 @@ struct kvmft_vm_ops {
  * @thread_lock: protects @thread
  * @thread: the vCPU's thread while it is in KVM_RUN, with frames of kvmft on its stack
  * @hidden_exit: exit code that KVM was not shown; the vCPU's thread
+ * @emulate_dr: the guest was entered with kvmft_run.intercept; the vCPU's thread
  * @interrupted: KVM_RUN is to return -EINTR; the vCPU's thread
  * @answering: KVM_RUN has returned to the VMM for what the guest did, and the vCPU has not been in
  *	the guest since
@@ -122,6 +126,7 @@ struct kvmft_vm {
 	spinlock_t thread_lock; /* protects @thread */
 	struct task_struct *thread;
 	u64 hidden_exit;
+	bool emulate_dr;
 	bool interrupted;
 	bool answering;
 	struct task_struct *applying;
