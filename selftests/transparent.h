@@ -41,5 +41,8 @@ extern const char transparent_flags[], transparent_syscall[], transparent_debug[
 extern const char transparent_break[], transparent_watch[], transparent_step[];
 extern const char transparent_tsc[];
 
+/* Of waits.c */
+extern const char waits_strings[], waits_split[], waits_halted[];
+
 #endif /* !__ASSEMBLER__ */
 #endif /* SELFTESTS_TRANSPARENT_H */

@@ -584,4 +584,30 @@ GUEST transparent_tsc
 	jnz 1b
 	DONE
 
+/* For waits.c: a string of 1 KiB that the test gives, in one access, again and again */
+GUEST waits_strings
+1:	mov $GUEST_HEAP, %edi
+	mov $256, %ecx
+	mov $MICRO_PORT_STRING, %edx
+	rep insl
+	dec %r15
+	jnz 1b
+	DONE
+
+/* An instruction with two accesses */
+GUEST waits_split
+	mov $(MICRO_MMIO + 0xffd), %edi
+1:	mov (%rdi), %rax
+	MIX
+	dec %r15
+	jnz 1b
+	DONE
+
+GUEST waits_halted
+1:	sti
+	hlt
+	dec %r15
+	jnz 1b
+	DONE
+
 	.section .note.GNU-stack, "", @progbits
