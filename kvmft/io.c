@@ -105,21 +105,26 @@ static int replace_kvm_emulate_rdmsr(struct kvm_vcpu *vcpu)
 	return ret;
 }
 
-void kvmft_io_complete(struct kvmft_vm *vm)
+int kvmft_io_complete(struct kvmft_vm *vm)
 {
 	struct kvm_vcpu *vcpu = vm->vcpu;
 	const struct kvm_mmio_fragment *frag;
 
 	if (!vcpu->arch.complete_userspace_io)
-		return;
+		return 0;
 	if (vcpu->arch.pio.count && vcpu->arch.pio.in) {
+		if (vm->ops->ready(vm))
+			return -EINTR;
 		vm->ops->read(vm, KVMFT_SPACE_PORT, vcpu->arch.pio.port, vcpu->arch.pio_data,
 			      vcpu->arch.pio.size * vcpu->arch.pio.count);
 	} else if (vcpu->mmio_needed && !vcpu->mmio_is_write) {
+		if (vm->ops->ready(vm))
+			return -EINTR;
 		frag = &vcpu->mmio_fragments[vcpu->mmio_cur_fragment];
 		vm->ops->read(vm, KVMFT_SPACE_MEMORY, frag->gpa, vcpu->run->mmio.data,
 			      min(8U, frag->len));
 	}
+	return 0;
 }
 
 /**

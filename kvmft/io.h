@@ -5,7 +5,10 @@
 
 #include "vm.h"
 
-/* KVM_RUN is called: if a read was waiting for the VMM, its answer is there. */
-void kvmft_io_complete(struct kvmft_vm *vm);
+/*
+ * KVM_RUN is called: if a read was waiting for the VMM, its answer is there.  -EINTR: a signal came
+ * before the module could take it; the next KVM_RUN tries again.
+ */
+int kvmft_io_complete(struct kvmft_vm *vm);
 
 #endif /* _KVMFT_IO_H */

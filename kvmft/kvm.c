@@ -37,6 +37,9 @@ static int replace_kvm_apic_accept_events(struct kvm_vcpu *vcpu)
 		ret = vm->ops->boundary(vm);
 		/* An error here makes KVM_RUN return 0, with the exit reason of the last time. */
 		vm->interrupted = ret;
+		/* Not an instruction before the boundary that did not come about. */
+		if (ret)
+			kvm_make_request(KVM_REQ_EVENT, vcpu);
 		kvmft_vm_put(vm);
 	}
 	return ret ? -EINTR : kvmft_original(kvm_apic_accept_events)(vcpu);
@@ -68,10 +71,11 @@ static int replace_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 		return kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
 
 	kvmft_vm_run_begin(vm);
-	vm->interrupted = false;
-	kvmft_io_complete(vm);
-	ret = kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
-	vm->answering |= !ret;
+	vm->interrupted = kvmft_io_complete(vm);
+	if (!vm->interrupted) {
+		ret = kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
+		vm->answering |= !ret;
+	}
 	if (vm->interrupted) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		ret = -EINTR;

@@ -547,6 +547,14 @@ static void replay_msr(struct kvmft_vcpu *vcpu, u32 index, u64 *value)
 		*value = entry->value;
 }
 
+static int replay_ready(struct kvmft_vcpu *vcpu)
+{
+	struct kvmft_replay *replay = of_engine(vcpu->context);
+
+	/* An error ends the replay, and the next boundary holds the vCPU. */
+	return !replay->engine.end && fetch(replay, false) == -EINTR ? -EINTR : 0;
+}
+
 static void replay_read(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr, void *data,
 			u32 len)
 {
@@ -600,6 +608,7 @@ static const struct kvmft_engine_ops replay_ops = {
 	.passing = replay_passing,
 	.tsc = replay_tsc,
 	.msr = replay_msr,
+	.ready = replay_ready,
 	.read = replay_read,
 	.write = replay_write,
 	.input = replay_input,

@@ -199,6 +199,13 @@ static void vcpu_msr(struct kvmft_vm *vm, u32 index, u64 *value)
 		vcpu->engine->msr(vcpu, index, value);
 }
 
+static int vcpu_ready(struct kvmft_vm *vm)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	return vcpu->engine && vcpu->engine->ready ? vcpu->engine->ready(vcpu) : 0;
+}
+
 static void vcpu_read(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, void *data, u32 len)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
@@ -259,6 +266,7 @@ static const struct kvmft_vm_ops vcpu_ops = {
 	.handled = vcpu_handled,
 	.tsc = vcpu_tsc,
 	.msr = vcpu_msr,
+	.ready = vcpu_ready,
 	.read = vcpu_read,
 	.write = vcpu_write,
 	.input = vcpu_input,

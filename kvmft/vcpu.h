@@ -40,6 +40,7 @@ struct kvmft_vcpu;
  * @passing: the breakpoint has stopped the vCPU: is it elsewhere, and has to go on?  Interrupts off
  * @tsc: see there
  * @msr: see there
+ * @ready: see there; NULL: it always is
  * @read: see there
  * @write: see there
  * @input: see there
@@ -51,6 +52,7 @@ struct kvmft_engine_ops {
 	bool (*passing)(const struct kvmft_vcpu *vcpu);
 	void (*tsc)(struct kvmft_vcpu *vcpu, u64 *value);
 	void (*msr)(struct kvmft_vcpu *vcpu, u32 index, u64 *value);
+	int (*ready)(struct kvmft_vcpu *vcpu);
 	void (*read)(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr, void *data,
 		     u32 len);
 	bool (*write)(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr,

@@ -70,6 +70,7 @@ struct kvmft_exit {
  *	0: to user space, < 0: error); returns the result to use; may sleep
  * @tsc: the guest reads its time-stamp counter, which is *@value; may change that
  * @msr: the guest reads MSR @index, which is *@value; may change that
+ * @ready: wait until @read need not; may sleep; SRCU is not held.  -EINTR: a signal came
  * @read: the guest reads @data from @space, see &enum kvmft_space; may change that
  * @write: the guest writes @data to @space.  False: nobody is to see it
  * @input: an asynchronous input arrives, on any thread, interrupts possibly off.  True: it
@@ -89,6 +90,7 @@ struct kvmft_vm_ops {
 	int (*handled)(struct kvmft_vm *vm, int ret);
 	void (*tsc)(struct kvmft_vm *vm, u64 *value);
 	void (*msr)(struct kvmft_vm *vm, u32 index, u64 *value);
+	int (*ready)(struct kvmft_vm *vm);
 	void (*read)(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, void *data, u32 len);
 	bool (*write)(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, const void *data,
 		      u32 len);
