@@ -202,7 +202,7 @@ void kvmft_session_close(struct kvmft_session *session)
 {
 	session_end(session, KVMFT_END_CLOSED);
 	if (!wait_for_completion_timeout(&session->detached, CLOSE_TIMEOUT))
-		pr_info("session %llu: the vCPU still handles an exit; the module stays busy until it is done\n",
+		pr_info("session %llu: its vCPU still handles an exit, or its log is still being written; the module stays busy until then\n",
 			session->vcpu.id);
 	atomic_dec(&nr_sessions);
 	kvmft_session_put(session);
