@@ -31,7 +31,8 @@ const struct micro micros[] = {
 	  .input = true },
 	{ .name = "poke", .entry = micro_branches, .iterations = 1000000, .storm = true,
 	  .poke = true },
-	{ .name = "reset", .entry = micro_reset, .iterations = 50000, .storm = true },
+	{ .name = "reset", .entry = micro_reset, .iterations = 50000, .storm = true,
+	  .resets = 2 },
 };
 
 const unsigned int nr_micros = ARRAY_SIZE(micros);

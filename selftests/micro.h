@@ -38,6 +38,7 @@ struct micro {
 	bool input;		/* ... bring bytes along */
 	bool poke;		/* the VMM sets registers, to what they are, now and then */
 	bool lint0;		/* the PIT can send NMIs */
+	unsigned int resets;	/* which the log has to have */
 	bool halts;		/* sleeps until one comes */
 	u64 endless;		/* interrupts after which it is left */
 	const char *out;	/* where to */

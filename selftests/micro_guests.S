@@ -4,10 +4,9 @@
  *	r15	iterations
  * Results go to rbx, and to memory from GUEST_HEAP on.
  */
-#include "guest.h"
+#include "guest_macros.S"
 #include "micro.h"
 
-#define DATA(offset)	(GUEST_DATA + offset)
 #define APIC_EOI	0xb0
 #define APIC_LVTT	0x320
 #define APIC_LVT0	0x350
@@ -17,18 +16,6 @@
 #define MSR_TSC		0x10
 
 	.section guest_text, "ax"
-
-	.macro MICRO name
-	.balign 64
-	.globl \name
-\name:
-	.endm
-
-	.macro DONE
-	cli
-	out %al, $PORT_DONE
-	hlt
-	.endm
 
 /* rbx = mix(rbx, rax) */
 	.macro MIX
@@ -54,7 +41,7 @@
 	incq DATA(MICRO_COUNT)
 	.endm
 
-MICRO micro_nmi_irq
+GUEST micro_nmi_irq
 	push %rax
 	push %rdx
 	NOTE
@@ -62,7 +49,7 @@ MICRO micro_nmi_irq
 	pop %rax
 	iretq
 
-MICRO micro_irq
+GUEST micro_irq
 	push %rax
 	push %rdx
 	NOTE
@@ -80,14 +67,14 @@ MICRO micro_irq
 	iretq
 
 /* The same, and start the LAPIC's timer again */
-MICRO micro_timer_irq
+GUEST micro_timer_irq
 	push %rax
 	mov $GUEST_APIC, %eax
 	movl $400000, APIC_TMICT(%rax)
 	pop %rax
 	jmp micro_irq
 
-MICRO micro_tsc
+GUEST micro_tsc
 1:	rdtsc
 	shl $32, %rdx
 	or %rdx, %rax
@@ -103,7 +90,7 @@ MICRO micro_tsc
 	jnz 1b
 	DONE
 
-MICRO micro_pio
+GUEST micro_pio
 1:	in $MICRO_PORT_VALUE, %al
 	MIX
 	in $MICRO_PORT_VALUE, %ax
@@ -115,7 +102,7 @@ MICRO micro_pio
 	jnz 1b
 	DONE
 
-MICRO micro_string
+GUEST micro_string
 1:	mov $GUEST_HEAP, %edi
 	mov $100, %ecx
 	mov $MICRO_PORT_STRING, %edx
@@ -130,7 +117,7 @@ MICRO micro_string
 	jnz 1b
 	DONE
 
-MICRO micro_mmio
+GUEST micro_mmio
 1:	mov $MICRO_MMIO, %edi
 	mov (%rdi), %rax
 	MIX
@@ -155,7 +142,7 @@ MICRO micro_mmio
 	DONE
 
 /* In the kernel: PIT, PIC, IOAPIC */
-MICRO micro_chips
+GUEST micro_chips
 	mov $0x34, %al
 	out %al, $0x43
 	mov $0xff, %al
@@ -180,7 +167,7 @@ MICRO micro_chips
 	DONE
 
 /* Conditional branches, everywhere */
-MICRO micro_branches
+GUEST micro_branches
 	sti
 1:	mov %r15, %rax
 	MIX
@@ -195,7 +182,7 @@ MICRO micro_branches
 	DONE
 
 /* One RIP several times at one count of conditional branches */
-MICRO micro_calls
+GUEST micro_calls
 	sti
 1:	call 2f
 	call 2f
@@ -208,7 +195,7 @@ MICRO micro_calls
 	ret
 
 /* An interpreter: one indirect jump, many times, with no conditional branch between */
-MICRO micro_indirect
+GUEST micro_indirect
 	sti
 1:	xor %ecx, %ecx
 2:	lea 3f(%rip), %rax
@@ -229,7 +216,7 @@ MICRO micro_indirect
 	DONE
 
 /* No conditional branch at all: only an interrupt ends it */
-MICRO micro_endless
+GUEST micro_endless
 	sti
 1:	inc %rbx
 	jmp 1b
@@ -238,7 +225,7 @@ micro_endless_out:
 	DONE
 
 /* Repeated string instructions, short and long */
-MICRO micro_rep
+GUEST micro_rep
 	sti
 	cld
 1:	mov $GUEST_HEAP, %edi
@@ -259,7 +246,7 @@ MICRO micro_rep
 	DONE
 
 /* Interrupts off most of the time, and shadows: STI, MOV SS */
-MICRO micro_shadow
+GUEST micro_shadow
 	mov %ss, %edx
 1:	sti
 	nop
@@ -280,7 +267,7 @@ MICRO micro_shadow
 	DONE
 
 /* Flags as the guest sees them: no trap flag, ever */
-MICRO micro_flags
+GUEST micro_flags
 	sti
 1:	pushf
 	pop %rax
@@ -296,7 +283,7 @@ MICRO micro_flags
 	DONE
 
 /* Debug registers of the guest's own: breakpoints that never hit, and reads of them */
-MICRO micro_debug
+GUEST micro_debug
 	lea 2f(%rip), %rax
 	mov %rax, %db0
 	mov %rax, %db1
@@ -322,7 +309,7 @@ MICRO micro_debug
 	DONE
 2:	ud2
 
-MICRO micro_halt
+GUEST micro_halt
 1:	sti
 	hlt
 	cli
@@ -333,7 +320,7 @@ MICRO micro_halt
 	DONE
 
 /* The LAPIC's timer, one shot after another, while it computes */
-MICRO micro_timer
+GUEST micro_timer
 	mov $GUEST_APIC, %edi
 	movl $0x0b, APIC_TDCR(%rdi)
 	movl $MICRO_TIMER_VECTOR, APIC_LVTT(%rdi)
@@ -341,7 +328,7 @@ MICRO micro_timer
 	jmp micro_branches
 
 /* Page faults of the host between the guest's instructions */
-MICRO micro_touch
+GUEST micro_touch
 	sti
 	mov $GUEST_HEAP, %edi
 1:	mov %rbx, (%rdi)
@@ -355,7 +342,7 @@ MICRO micro_touch
 	DONE
 
 /* The PIT pulses LINT0, which is in NMI mode */
-MICRO micro_lint0
+GUEST micro_lint0
 	mov $GUEST_APIC, %edi
 	movl $0x400, APIC_LVT0(%rdi)
 	mov $0x34, %al
@@ -367,7 +354,7 @@ MICRO micro_lint0
 	jmp micro_branches
 
 /* Memory that changes under its eyes */
-MICRO micro_input
+GUEST micro_input
 	sti
 	mov $GUEST_HEAP, %edi
 1:	mov (%rdi), %rax
@@ -379,7 +366,7 @@ MICRO micro_input
 	DONE
 
 /* The machine is reset by a device, then by a triple fault */
-MICRO micro_reset
+GUEST micro_reset
 	incq DATA(MICRO_RUNS)
 	sti
 1:	mov %r15, %rax

@@ -59,6 +59,9 @@ static void round_of(const struct micro *micro, u32 align_us, u64 seed)
 
 	pin(seed);
 	micro_record(dev, micro, log, align_us, seed, &first);
+	/* Each has a digest; nothing else in so short a log has */
+	CHECK(first.status.digests >= micro->resets, "%s: %llu resets in the log, not %u",
+	      micro->name, (unsigned long long)first.status.digests, micro->resets);
 	pin(seed + 1);
 	if (replay(micro, log, seed, &second))
 		check_same(&first, &second);

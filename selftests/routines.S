@@ -12,18 +12,12 @@
  *	r8	GUEST_APIC
  *	r10	bytes for REP
  */
-#include "guest.h"
+#include "guest_macros.S"
 #include "programs.h"
 
 	.section guest_text, "ax"
 
-/* body; exit if wanted; count down; end */
-	.macro PROGRAM name
-	.balign 64
-	.globl \name
-\name:
-	.endm
-
+/* exit if wanted; count down; end */
 	.macro LOOP_END start
 	test %r14, %r14
 	jz 90f
@@ -34,16 +28,16 @@
 	out %al, $PORT_DONE
 	.endm
 
-PROGRAM program_loop
+GUEST program_loop
 1:	LOOP_END 1b
 
-PROGRAM program_call
+GUEST program_call
 1:	call 2f
 	call 2f			/* one RIP, twice at one conditional branch */
 	LOOP_END 1b
 2:	ret
 
-PROGRAM program_indirect
+GUEST program_indirect
 1:	lea 3f(%rip), %rax
 	jmp *%rax
 2:	ud2
@@ -54,7 +48,7 @@ PROGRAM program_indirect
 5:	ret
 6:	LOOP_END 1b
 
-PROGRAM program_jcc
+GUEST program_jcc
 1:	cmp %r15, %r15
 	je 2f			/* taken */
 	ud2
@@ -64,64 +58,64 @@ PROGRAM program_jcc
 	nop
 3:	LOOP_END 1b
 
-PROGRAM program_rep
+GUEST program_rep
 1:	lea GUEST_DATA, %rdi
 	mov %r10, %rcx
 	rep stosb
 	LOOP_END 1b
 
-PROGRAM program_lock
+GUEST program_lock
 1:	lock incl GUEST_DATA
 	xchg %eax, GUEST_DATA + 4
 	lock cmpxchg %ecx, GUEST_DATA + 8
 	LOOP_END 1b
 
 /* Exits: called with nothing to preserve but r8-r10, r14, r15, rbp */
-PROGRAM exit_pio
+GUEST exit_pio
 	out %al, $PORT_NOP
 	ret
 
-PROGRAM exit_cpuid
+GUEST exit_cpuid
 	xor %eax, %eax
 	cpuid
 	ret
 
-PROGRAM exit_rdtsc
+GUEST exit_rdtsc
 	rdtsc
 	ret
 
-PROGRAM exit_rdmsr
+GUEST exit_rdmsr
 	mov $0x10, %ecx			/* the TSC */
 	rdmsr
 	ret
 
-PROGRAM exit_in
+GUEST exit_in
 	in $PORT_NOP, %al
 	ret
 
-PROGRAM exit_page_fault
+GUEST exit_page_fault
 	mov %rax, (%r9)
 	add $4096, %r9
 	ret
 
 /* To user space when there is no irqchip */
-PROGRAM exit_hlt
+GUEST exit_hlt
 	hlt
 	ret
 
 /* Interrupt to itself, pending while HLT executes in the shadow of STI */
-PROGRAM exit_hlt_irq
+GUEST exit_hlt_irq
 	movl $0x44000 + IRQ_VECTOR, 0x300(%r8)
 	sti
 	hlt
 	cli
 	ret
 
-PROGRAM irq_handler
+GUEST irq_handler
 	movl $0, 0xb0(%r8)
 	iretq
 
-PROGRAM exit_mixed
+GUEST exit_mixed
 	out %al, $PORT_NOP
 	xor %eax, %eax
 	cpuid
@@ -130,13 +124,13 @@ PROGRAM exit_mixed
 	ret
 
 /* dec, jnz: two instructions and one conditional branch an iteration, r15 of them */
-PROGRAM spin
+GUEST spin
 	dec %r15
 	jnz spin
 	out %al, $PORT_DONE
 
 /* r15 iterations; every r14-th also goes to the test, rbx counts down to it */
-PROGRAM spin_exits
+GUEST spin_exits
 1:	dec %rbx
 	jnz 2f
 	mov %r14, %rbx
@@ -146,19 +140,19 @@ PROGRAM spin_exits
 	out %al, $PORT_DONE
 
 /* For ever, with and without exits; r15 counts up */
-PROGRAM spin_forever
+GUEST spin_forever
 1:	inc %r15
 	test %r14, %r14
 	jns 1b
 	ud2
 
-PROGRAM exit_forever
+GUEST exit_forever
 1:	inc %r15
 	out %al, $PORT_NOP
 	jmp 1b
 
 /* Wait for interrupts, and tell of each */
-PROGRAM halt_forever
+GUEST halt_forever
 1:	sti
 	hlt
 	cli
@@ -167,7 +161,7 @@ PROGRAM halt_forever
 	jmp 1b
 
 /* For scripts/bench: r15 exits, the routine's, and nothing else */
-PROGRAM exits_only
+GUEST exits_only
 1:	call *%rbp
 	dec %r15
 	jnz 1b

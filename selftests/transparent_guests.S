@@ -4,11 +4,9 @@
  * r15 has the number of iterations.  rbx gets a hash of all that is seen, and transparent.h says
  * where more of it is.
  */
-#include "guest.h"
+#include "guest_macros.S"
 #include "micro.h"
 #include "transparent.h"
-
-#define DATA(offset)	(GUEST_DATA + offset)
 
 /* Behind what transparent.h has at GUEST_DATA */
 #define TSS		(GUEST_DATA + 0x800)
@@ -42,18 +40,6 @@
 #define DR6_EXECUTION	0x5
 
 	.section guest_text, "ax"
-
-	.macro GUEST name
-	.balign 64
-	.globl \name
-\name:
-	.endm
-
-	.macro DONE
-	cli
-	out %al, $PORT_DONE
-	hlt
-	.endm
 
 /* \hash = mix(\hash, rax); the arithmetic flags are a function of it */
 	.macro MIX_INTO hash
