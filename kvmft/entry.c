@@ -269,6 +269,7 @@ static bool input_valid(const struct kvmft_input *input)
 	case KVMFT_INPUT_MSI:
 	case KVMFT_INPUT_NMI:
 	case KVMFT_INPUT_LINT0:
+	case KVMFT_INPUT_REINJECT:
 		return true;
 	}
 	return false;
@@ -352,6 +353,7 @@ static void take_input(struct reader *in, struct kvmft_input *input, unsigned in
 	case KVMFT_INPUT_TIMER:
 	case KVMFT_INPUT_NMI:
 	case KVMFT_INPUT_LINT0:
+	case KVMFT_INPUT_REINJECT:
 		break;
 	default:
 		malformed(in);

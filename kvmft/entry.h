@@ -72,6 +72,7 @@ enum kvmft_at {
  * @KVMFT_INPUT_MSI: message @data to @addr
  * @KVMFT_INPUT_NMI: a non-maskable interrupt
  * @KVMFT_INPUT_LINT0: the PIT pulses LINT0 of the LAPIC, which is in NMI mode
+ * @KVMFT_INPUT_REINJECT: the IOAPIC's raised level-triggered lines, held back by KVM after a storm
  * @KVMFT_INPUT_MEMORY: @len bytes @bytes are written to guest memory at @addr
  */
 enum kvmft_input_type {
@@ -82,6 +83,7 @@ enum kvmft_input_type {
 	/* 5 is free: in a log it would be a line's. */
 	KVMFT_INPUT_LINT0	= 4,
 	KVMFT_INPUT_MEMORY	= 6,
+	KVMFT_INPUT_REINJECT	= 7,
 };
 
 /**

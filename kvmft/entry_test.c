@@ -65,7 +65,10 @@ static u64 random_number(struct bench *b, unsigned int bits)
 
 static void random_input(struct bench *b, struct kvmft_input *input)
 {
-	*input = (struct kvmft_input){ .type = below(b, KVMFT_INPUT_LINT0 + 1) };
+	static const u8 types[] = { KVMFT_INPUT_TIMER, KVMFT_INPUT_LINE, KVMFT_INPUT_MSI,
+				    KVMFT_INPUT_NMI, KVMFT_INPUT_LINT0, KVMFT_INPUT_REINJECT };
+
+	*input = (struct kvmft_input){ .type = types[below(b, ARRAY_SIZE(types))] };
 	if (input->type == KVMFT_INPUT_LINE) {
 		input->level = below(b, 2);
 		input->source = random_number(b, 32);
@@ -244,6 +247,9 @@ static const struct {
 	{ "boundary, LINT0", 5, {
 		.type = KVMFT_ENTRY_BOUNDARY, .exits = 1, .nr_inputs = 1,
 		.inputs = { { .type = KVMFT_INPUT_LINT0 } } } },
+	{ "boundary, reinject", 5, {
+		.type = KVMFT_ENTRY_BOUNDARY, .exits = 1, .nr_inputs = 1,
+		.inputs = { { .type = KVMFT_INPUT_REINJECT } } } },
 	{ "boundary, bytes", 12, {
 		.type = KVMFT_ENTRY_BOUNDARY, .exits = 1, .nr_inputs = 1,
 		.inputs = { INPUT_MEMORY(0x1000, 4, four) } } },
@@ -278,6 +284,7 @@ static void known_bytes(struct kunit *test)
 	static const u8 tsc[] = { 0x81, 0x01, 0x82, 0xca };
 	static const u8 timer[] = { 0x22, 0x03, 0x00, 0x35, 0xcf };
 	static const u8 lint0[] = { 0x22, 0x00, 0x04 };
+	static const u8 reinject[] = { 0x22, 0x00, 0x07 };
 	static const u8 memory[] = {
 		0x22, 0x00, 0x06, 0x80, 0x20, 0x04, 0x01, 0x02, 0x03, 0x04 };
 	static const u8 reset[] = {
@@ -295,6 +302,9 @@ static void known_bytes(struct kunit *test)
 	b->entry.inputs[0].type = KVMFT_INPUT_LINT0;
 	KUNIT_EXPECT_EQ(test, kvmft_entry_encode(&b->encoder, &b->entry, STATE, b->buf), 5);
 	KUNIT_EXPECT_MEMEQ(test, b->buf, lint0, sizeof(lint0));
+	b->entry.inputs[0].type = KVMFT_INPUT_REINJECT;
+	KUNIT_EXPECT_EQ(test, kvmft_entry_encode(&b->encoder, &b->entry, STATE, b->buf), 5);
+	KUNIT_EXPECT_MEMEQ(test, b->buf, reinject, sizeof(reinject));
 	b->entry.inputs[0] = (struct kvmft_input)INPUT_MEMORY(0x1000, 4, four);
 	KUNIT_EXPECT_EQ(test, kvmft_entry_encode(&b->encoder, &b->entry, STATE, b->buf), 12);
 	KUNIT_EXPECT_MEMEQ(test, b->buf, memory, sizeof(memory));
@@ -506,7 +516,7 @@ static const struct {
 		0x22, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02 } },
 	{ "boundary: exits have an eleventh byte", -EBADMSG, 11, {
 		0x22, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81 } },
-	{ "input 7", -EBADMSG, 3, { 0x22, 0x00, 0x07 } },
+	{ "input 8", -EBADMSG, 3, { 0x22, 0x00, 0x08 } },
 	{ "input 8", -EBADMSG, 3, { 0x22, 0x00, 0x08 } },
 	{ "input 130", -EBADMSG, 3, { 0x22, 0x00, 0x82 } },
 	{ "input 255", -EBADMSG, 3, { 0x22, 0x00, 0xff } },
@@ -572,7 +582,7 @@ static void refused_entries(struct kunit *test)
 		{ .type = KVMFT_ENTRY_BOUNDARY, .at = 3 },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = KVMFT_BATCH_MAX + 1 },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 5 } } },
-		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 7 } } },
+		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 11 } } },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 8 } } },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1,
 		  .inputs = { INPUT_MEMORY(0, 0, four) } },

@@ -45,6 +45,8 @@ static const struct kvm *hook_vm(const struct kvmft_hook *hook, struct ftrace_re
 		return (struct kvm *)arg;
 	case KVMFT_HOOK_VM_SECOND:
 		return (struct kvm *)ftrace_regs_get_argument(fregs, 1);
+	case KVMFT_HOOK_IOAPIC_WORK:
+		return kvmft_ioapic_work_vm((struct work_struct *)arg);
 	}
 	return NULL;
 }

@@ -30,13 +30,23 @@
  * @KVMFT_HOOK_VCPU_FILE: struct file *, opened by KVM_CREATE_VCPU
  * @KVMFT_HOOK_VM: struct kvm *
  * @KVMFT_HOOK_VM_SECOND: of no interest; the second is a struct kvm *
+ * @KVMFT_HOOK_IOAPIC_WORK: struct work_struct *, of an IOAPIC
  */
 enum kvmft_hook_key {
 	KVMFT_HOOK_VCPU,
 	KVMFT_HOOK_VCPU_FILE,
 	KVMFT_HOOK_VM,
 	KVMFT_HOOK_VM_SECOND,
+	KVMFT_HOOK_IOAPIC_WORK,
 };
+
+/* The VM whose struct kvm_ioapic, which is in no header, has this work item. */
+static inline struct kvm *kvmft_ioapic_work_vm(const struct work_struct *work)
+{
+	const char *ioapic = (const char *)work - KVMFT_OFFSET_kvm_ioapic__eoi_inject__work;
+
+	return *(struct kvm **)(ioapic + KVMFT_OFFSET_kvm_ioapic__kvm);
+}
 
 /**
  * struct kvmft_hook - a function and its replacement

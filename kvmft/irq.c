@@ -20,6 +20,11 @@ KVMFT_HOOK(kvm_send_userspace_msi, "kvm", KVMFT_HOOK_VM);
 KVMFT_HOOK(kvm_inject_pending_timer_irqs, "kvm", KVMFT_HOOK_VCPU);
 /* The PIT's second way into the LAPIC, while some LVT0 is in NMI mode. */
 KVMFT_HOOK(kvm_apic_nmi_wd_deliver, "kvm", KVMFT_HOOK_VCPU);
+/*
+ * A work item, 10 ms after the guest's 10,000th EOI in a row of a level-triggered line that is
+ * still raised: KVM has held the interrupt back since, to slow a storm down.
+ */
+KVMFT_HOOK(kvm_ioapic_eoi_inject_work, "kvm", KVMFT_HOOK_IOAPIC_WORK);
 KVMFT_CALLEE(kvm_inject_nmi, "kvm");
 
 static bool captured(struct kvmft_vm *vm, const struct kvmft_input *input)
@@ -118,6 +123,26 @@ static void replace_kvm_apic_nmi_wd_deliver(struct kvm_vcpu *vcpu)
 		kvmft_original(kvm_apic_nmi_wd_deliver)(vcpu);
 }
 
+static void replace_kvm_ioapic_eoi_inject_work(struct work_struct *work)
+{
+	static const struct kvmft_input input = { .type = KVMFT_INPUT_REINJECT };
+	struct kvmft_vm *vm = kvmft_vm_get(kvmft_ioapic_work_vm(work));
+	bool taken = false;
+
+	if (vm) {
+		taken = captured(vm, &input);
+		kvmft_vm_put(vm);
+	}
+	if (!taken)
+		kvmft_original(kvm_ioapic_eoi_inject_work)(work);
+}
+
+static struct work_struct *ioapic_work(struct kvm *kvm)
+{
+	return (struct work_struct *)((char *)kvm->arch.vioapic +
+				      KVMFT_OFFSET_kvm_ioapic__eoi_inject__work);
+}
+
 void kvmft_vm_apply(struct kvmft_vm *vm, const struct kvmft_input *input)
 {
 	struct kvm_msi msi;
@@ -146,6 +171,9 @@ void kvmft_vm_apply(struct kvmft_vm *vm, const struct kvmft_input *input)
 		break;
 	case KVMFT_INPUT_LINT0:
 		kvmft_original(kvm_apic_nmi_wd_deliver)(vm->vcpu);
+		break;
+	case KVMFT_INPUT_REINJECT:
+		kvmft_original(kvm_ioapic_eoi_inject_work)(ioapic_work(vm->kvm));
 		break;
 	case KVMFT_INPUT_MEMORY:
 		/* A slot that is gone since is gone on both sides. */
@@ -203,6 +231,7 @@ struct kvmft_hook *const kvmft_irq_hooks[] = {
 	&hook_kvm_arch_set_irq_inatomic,
 	&hook_kvm_send_userspace_msi,
 	&hook_kvm_apic_nmi_wd_deliver,
+	&hook_kvm_ioapic_eoi_inject_work,
 	&callee_kvm_inject_nmi,
 	NULL
 };

@@ -10,6 +10,7 @@ const struct micro micros[] = {
 	{ .name = "tsc", .entry = micro_tsc, .iterations = 50 },
 	{ .name = "pio", .entry = micro_pio, .iterations = 50 },
 	{ .name = "string", .entry = micro_string, .iterations = 5 },
+	{ .name = "pit", .entry = micro_pit, .iterations = 20 },
 	{ .name = "mmio", .entry = micro_mmio, .iterations = 20 },
 	{ .name = "chips", .entry = micro_chips, .iterations = 30 },
 	{ .name = "branches", .entry = micro_branches, .iterations = 300000, .storm = true },
@@ -33,6 +34,9 @@ const struct micro micros[] = {
 	  .poke = true },
 	{ .name = "reset", .entry = micro_reset, .iterations = 50000, .storm = true,
 	  .resets = 2 },
+	/* KVM holds back the 10,000th interrupt */
+	{ .name = "level", .entry = micro_level, .level = true, .endless = 10010,
+	  .out = micro_level_out },
 };
 
 const unsigned int nr_micros = ARRAY_SIZE(micros);

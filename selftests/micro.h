@@ -16,6 +16,8 @@
 
 #define MICRO_VECTOR		0x40
 #define MICRO_TIMER_VECTOR	0x41
+#define MICRO_PIT_READS		1000	/* by one instruction */
+#define MICRO_GSI		16	/* of the IOAPIC alone */
 
 /* At GUEST_DATA */
 #define MICRO_HASH		0	/* of every interrupt's place */
@@ -38,6 +40,7 @@ struct micro {
 	bool input;		/* ... bring bytes along */
 	bool poke;		/* the VMM sets registers, to what they are, now and then */
 	bool lint0;		/* the PIT can send NMIs */
+	bool level;		/* a level-triggered line stays raised */
 	unsigned int resets;	/* which the log has to have */
 	bool halts;		/* sleeps until one comes */
 	u64 endless;		/* interrupts after which it is left */
@@ -50,6 +53,7 @@ extern const char micro_tsc[], micro_pio[], micro_string[], micro_mmio[], micro_
 extern const char micro_branches[], micro_calls[], micro_indirect[], micro_endless[];
 extern const char micro_rep[], micro_shadow[], micro_flags[], micro_debug[], micro_halt[];
 extern const char micro_timer[], micro_touch[], micro_lint0[], micro_input[], micro_reset[];
+extern const char micro_pit[], micro_level[], micro_level_out[];
 
 extern const struct micro micros[];
 extern const unsigned int nr_micros;

@@ -14,6 +14,9 @@
 #define APIC_TMCCT	0x390
 #define APIC_TDCR	0x3e0
 #define MSR_TSC		0x10
+#define IOAPIC_REDIRECTION(pin)	(0x10 + 2 * (pin))
+#define IOAPIC_WINDOW	0x10
+#define IOAPIC_LEVEL	(1 << 15)
 
 	.section guest_text, "ax"
 
@@ -60,6 +63,7 @@ GUEST micro_irq
 	cmp DATA(MICRO_LIMIT), %rdx
 	jb 1f
 	mov %rax, 16(%rsp)
+	andl $~0x200, 32(%rsp)		/* IF: the next one may be there already */
 1:	mov $GUEST_APIC, %eax
 	movl $0, APIC_EOI(%rax)
 	pop %rdx
@@ -98,6 +102,18 @@ GUEST micro_pio
 	in $MICRO_PORT_VALUE, %eax
 	MIX
 	out %al, $PORT_NOP
+	dec %r15
+	jnz 1b
+	DONE
+
+/* Many accesses to a device in the kernel, by one instruction */
+GUEST micro_pit
+1:	mov $GUEST_HEAP, %edi
+	mov $MICRO_PIT_READS, %ecx
+	mov $0x40, %edx
+	rep insb
+	mov -8(%rdi), %rax
+	MIX
 	dec %r15
 	jnz 1b
 	DONE
@@ -158,7 +174,7 @@ GUEST micro_chips
 	MIX
 	in $0x21, %al
 	MIX
-	mov $0xfec00000, %edi
+	mov $GUEST_IOAPIC, %edi
 	movl $1, (%rdi)
 	mov 0x10(%rdi), %eax
 	MIX
@@ -352,6 +368,18 @@ GUEST micro_lint0
 	mov $0x04, %al
 	out %al, $0x40
 	jmp micro_branches
+
+/* A line of the IOAPIC that is never lowered: each EOI brings the next interrupt */
+GUEST micro_level
+	mov $GUEST_IOAPIC, %edi
+	movl $IOAPIC_REDIRECTION(MICRO_GSI), (%rdi)
+	movl $MICRO_VECTOR | IOAPIC_LEVEL, IOAPIC_WINDOW(%rdi)
+	sti
+1:	inc %rbx
+	jmp 1b
+	.globl micro_level_out
+micro_level_out:
+	DONE
 
 /* Memory that changes under its eyes */
 GUEST micro_input

@@ -228,6 +228,7 @@ void micro_record(int dev, const struct micro *micro, int log, u32 align_us, u64
 		  struct micro_outcome *outcome)
 {
 	struct storm storm = { .micro = micro, .runner = pthread_self(), .seed = seed };
+	struct kvm_irq_level raised = { .irq = MICRO_GSI, .level = 1 };
 	struct rng rng;
 	struct vm vm;
 	int session;
@@ -236,6 +237,8 @@ void micro_record(int dev, const struct micro *micro, int log, u32 align_us, u64
 	micro_vm(&vm, micro);
 	session = kvmft_create_ok(dev, vm.fd);
 	CHECK_RET(kvmft_record(session, log, align_us), 0, "KVMFT_SESSION_RECORD");
+	if (micro->level)
+		CHECK(!ioctl(vm.fd, KVM_IRQ_LINE, &raised), "KVM_IRQ_LINE: %m");
 	storm.vm = &vm;
 	storm.session = session;
 	if (micro->storm)

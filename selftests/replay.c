@@ -144,6 +144,7 @@ static void run_micro(const char *name)
 MICRO_CASE(tsc)
 MICRO_CASE(pio)
 MICRO_CASE(string)
+MICRO_CASE(pit)
 MICRO_CASE(mmio)
 MICRO_CASE(chips)
 MICRO_CASE(branches)
@@ -162,6 +163,7 @@ MICRO_CASE(lint0)
 MICRO_CASE(input)
 MICRO_CASE(poke)
 MICRO_CASE(reset)
+MICRO_CASE(level)
 
 static void *load_thread(void *arg)
 {
@@ -188,6 +190,7 @@ static const struct tap_case cases[] = {
 	{ "tsc", case_tsc, 0 },
 	{ "pio", case_pio, 0 },
 	{ "string", case_string, 0 },
+	{ "pit", case_pit, 0 },
 	{ "mmio", case_mmio, 0 },
 	{ "chips", case_chips, 0 },
 	{ "branches", case_branches, 0 },
@@ -206,6 +209,7 @@ static const struct tap_case cases[] = {
 	{ "input", case_input, 0 },
 	{ "poke", case_poke, 0 },
 	{ "reset", case_reset, 0 },
+	{ "level", case_level, 0 },
 };
 
 int main(int argc, char **argv)

@@ -112,6 +112,8 @@ def _input(found):
         return 'nmi'
     if found.type == codec.LINT0:
         return 'lint0'
+    if found.type == codec.REINJECT:
+        return 'reinject'
     if found.type == codec.BYTES:
         return f'memory {found.addr:#x} {len(found.bytes)}: {found.bytes.hex(" ")}'
     if found.type == codec.MESSAGE:

@@ -22,6 +22,7 @@
 #define GUEST_DS	0x10
 
 #define GUEST_APIC	0xfee00000
+#define GUEST_IOAPIC	0xfec00000
 
 /* One-byte I/O ports, so that "out %al, $PORT" will do */
 #define PORT_NOP	0xe0	/* an exit to user space and nothing else */
