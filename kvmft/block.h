@@ -51,7 +51,7 @@ struct kvmft_block_header {
 };
 
 #define KVMFT_BLOCK_MAGIC	0x626b466bU	/* "kFkb" */
-#define KVMFT_BLOCK_MAX		65536
+#define KVMFT_BLOCK_MAX		1048576
 
 void kvmft_file_header_make(struct kvmft_file_header *header);
 

@@ -11,8 +11,11 @@
 #include "logfile.h"
 #include "vcpu.h"
 
-/* Memory of the ring; and what a boundary finds free of it before the guest runs on. */
-#define KVMFT_RING_SIZE		SZ_1M
+/*
+ * Memory of the ring: all that is published fits into one block; and what a boundary finds
+ * free of it before the guest runs on.
+ */
+#define KVMFT_RING_SIZE		KVMFT_BLOCK_MAX
 #define KVMFT_RING_RESERVE	(4 * KVMFT_ENTRY_SIZE_MAX)
 
 /**

@@ -80,6 +80,7 @@ static int replace_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		ret = -EINTR;
 	}
+	vm->ops->leave(vm);
 	kvmft_vm_run_end(vm);
 	kvmft_vm_put(vm);
 	return ret;

@@ -24,25 +24,30 @@ static u8 *place(const struct kvmft_log *log, u64 at)
 size_t kvmft_log_space(const struct kvmft_log *log)
 {
 	/* Pairs with kvmft_log_consume(): what was in the space has been read. */
-	return log->size - (size_t)(log->head - smp_load_acquire(&log->tail));
+	return log->size - (size_t)(log->put - smp_load_acquire(&log->tail));
 }
 
-bool kvmft_log_write(struct kvmft_log *log, const u8 *bytes, size_t len)
+bool kvmft_log_put(struct kvmft_log *log, const u8 *bytes, size_t len)
 {
-	size_t first = until_wrap(log, log->head, len);
+	size_t first = until_wrap(log, log->put, len);
 
 	if (len > kvmft_log_space(log))
 		return false;
-	memcpy(place(log, log->head), bytes, first);
+	memcpy(place(log, log->put), bytes, first);
 	memcpy(log->buf, bytes + first, len - first);
-	/* Pairs with kvmft_log_used(). */
-	smp_store_release(&log->head, log->head + len);
+	log->put += len;
 	return true;
+}
+
+void kvmft_log_publish(struct kvmft_log *log)
+{
+	/* Pairs with kvmft_log_used(). */
+	smp_store_release(&log->head, log->put);
 }
 
 size_t kvmft_log_used(const struct kvmft_log *log)
 {
-	/* Pairs with kvmft_log_write(): the bytes are there. */
+	/* Pairs with kvmft_log_publish(): the bytes are there. */
 	return smp_load_acquire(&log->head) - log->tail;
 }
 

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The thread cuts the ring's bytes into blocks of whole entries, or checks each block and
- * gives its entries to the ring; for both it decodes them once.  It runs in no one's
- * context: what the file's owner may write was settled when the file was opened.
+ * The thread makes blocks of what is published in the ring, or checks each block and publishes
+ * its entries in the ring; for both it decodes them once.  All of one instruction is published
+ * together, here and there: a replay that has begun one needs to wait for nothing.
+ *
+ * It runs in no one's context: what the file's owner may write was settled when the file was
+ * opened.
  */
 #include <linux/err.h>
 #include <linux/file.h>
@@ -12,7 +15,7 @@
 
 #include "logfile.h"
 
-/* Write when half a block has come together, or after this time. */
+/* Write whatever there is after this time. */
 #define WRITE_INTERVAL	(HZ / 10)
 
 #define HEADER_SIZE	sizeof(struct kvmft_block_header)
@@ -77,9 +80,9 @@ static int write_block(struct kvmft_logfile *lf)
 
 	len = kvmft_log_peek(lf->log, entries, KVMFT_BLOCK_MAX);
 	nr = count_entries(&lf->codec, entries, len, &used);
-	if (nr <= 0)
-		return fail(lf, nr ?: -EIO, "entry %llu can not be encoded (error %d)",
-			    lf->codec.seq, nr);
+	if (nr <= 0 || used < len)
+		return fail(lf, nr < 0 ? nr : -EIO, "entry %llu can not be encoded (error %d)",
+			    lf->codec.seq, nr < 0 ? nr : -EIO);
 	kvmft_block_make((struct kvmft_block_header *)lf->block, seq, nr, entries, used);
 	ret = write_all(lf, lf->block, HEADER_SIZE + used);
 	if (ret)
@@ -96,7 +99,7 @@ static int write_thread(void *data)
 
 	while (!stop) {
 		wait_event_idle_timeout(lf->wait,
-					kvmft_log_used(lf->log) >= KVMFT_BLOCK_MAX / 2 ||
+					kvmft_log_used(lf->log) >= KVMFT_WRITE_SIZE ||
 					READ_ONCE(lf->stop), WRITE_INTERVAL);
 		/* Pairs with kvmft_logfile_close(): what came before is seen below. */
 		stop = smp_load_acquire(&lf->stop);
@@ -164,9 +167,12 @@ static int read_block(struct kvmft_logfile *lf)
 			    seq + le32_to_cpu(header->nr) - 1);
 	nr = count_entries(&lf->codec, entries, len, &used);
 
+	WRITE_ONCE(lf->wanted, used);
 	wait_event_idle(lf->wait, READ_ONCE(lf->stop) || kvmft_log_space(lf->log) >= used);
-	if (!READ_ONCE(lf->stop))
-		kvmft_log_write(lf->log, entries, used);
+	if (!READ_ONCE(lf->stop)) {
+		kvmft_log_put(lf->log, entries, used);
+		kvmft_log_publish(lf->log);
+	}
 	wake_up_all(&lf->wait);
 	/* What comes before a malformed entry is replayed: the fault may be there already. */
 	if (nr != le32_to_cpu(header->nr) || used != len)
@@ -197,9 +203,10 @@ static int start(struct kvmft_logfile *lf, struct file *file, struct kvmft_log *
 	kvmft_codec_init(&lf->codec);
 	init_waitqueue_head(&lf->wait);
 	lf->stop = false;
+	lf->wanted = 0;
 	lf->ended = false;
 	lf->error = 0;
-	lf->block = kvmalloc(HEADER_SIZE + KVMFT_BLOCK_MAX, GFP_KERNEL);
+	lf->block = kvmalloc(HEADER_SIZE + KVMFT_BLOCK_MAX, GFP_KERNEL_ACCOUNT);
 	return lf->block ? 0 : -ENOMEM;
 }
 

@@ -13,6 +13,9 @@
 #include "entry.h"
 #include "log.h"
 
+/* Writing begins with so many bytes in the ring. */
+#define KVMFT_WRITE_SIZE	32768
+
 /**
  * struct kvmft_logfile - the file at one end of a ring
  * @file: the file
@@ -22,6 +25,7 @@
  * @thread: moves them
  * @wait: both sides sleep here
  * @stop: no more entries will be put into the ring, or are wanted of it
+ * @wanted: reading: space in the ring that the next block needs
  * @ended: reading: the file is at its end, and all of it is in the ring
  * @error: what went wrong, negative; @reason is valid then
  * @reason: for people
@@ -35,6 +39,7 @@ struct kvmft_logfile {
 	struct task_struct *thread;
 	wait_queue_head_t wait;
 	bool stop;
+	size_t wanted;
 	bool ended;
 	int error;
 	char reason[160];

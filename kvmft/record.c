@@ -125,14 +125,22 @@ static void put(struct kvmft_record *record, u32 state)
 		     engine->entry.type, len);
 		return;
 	}
-	if (!kvmft_log_write(&engine->log, engine->bytes, len)) {
+	if (!kvmft_log_put(&engine->log, engine->bytes, len)) {
 		fail(record, KVMFT_END_LOG_ERROR, "one exit filled the log's ring");
 		return;
 	}
 	WRITE_ONCE(engine->progress.seq, engine->progress.seq + 1);
 	WRITE_ONCE(engine->progress.bytes, engine->progress.bytes + len);
 	trace_kvmft_entry(engine->vcpu, &engine->entry, engine->progress.seq);
-	if (kvmft_log_used(&engine->log) >= KVMFT_BLOCK_MAX / 2)
+}
+
+/* The vCPU is between two instructions: what has been put is whole. */
+static void publish(struct kvmft_record *record)
+{
+	struct kvmft_engine *engine = &record->engine;
+
+	kvmft_log_publish(&engine->log);
+	if (kvmft_log_used(&engine->log) >= KVMFT_WRITE_SIZE)
 		kvmft_logfile_wake(&engine->file);
 }
 
@@ -183,6 +191,7 @@ static int wait_for_space(struct kvmft_record *record)
 	struct kvmft_vm *vm = &engine->vcpu->vm;
 	int ret;
 
+	publish(record);
 	if (likely(kvmft_log_space(&engine->log) >= KVMFT_RING_RESERVE))
 		return 0;
 	kvmft_machine_sleep(vm);
@@ -412,6 +421,7 @@ static bool record_halt(struct kvmft_vcpu *vcpu)
 			apply(record, KVMFT_AT_HALT);
 		applied = true;
 	}
+	publish(record);
 	kvmft_machine_sleep(&vcpu->vm);
 	return applied;
 }
@@ -423,6 +433,12 @@ static void record_enter(struct kvmft_vcpu *vcpu, struct kvmft_run *run)
 	run->intercept = true;
 	run->immediate_exit = record->nudge == NUDGE_DELIVER;
 	record->seq = record->engine.codec.seq;
+}
+
+/* The VMM acts on what the guest has written: that is in the log now. */
+static void record_leave(struct kvmft_vcpu *vcpu)
+{
+	publish(of_engine(vcpu->context));
 }
 
 static void record_tsc(struct kvmft_vcpu *vcpu, u64 *value)
@@ -533,6 +549,7 @@ static const struct kvmft_engine_ops record_ops = {
 	.boundary = record_boundary,
 	.halt = record_halt,
 	.enter = record_enter,
+	.leave = record_leave,
 	.tsc = record_tsc,
 	.msr = record_msr,
 	.read = record_read,
@@ -641,6 +658,7 @@ int kvmft_record_close(struct kvmft_engine *engine, enum kvmft_end why)
 
 	if (!engine->end && record->started)
 		put_end(record, why);
+	publish(record);
 	kvmft_pages_free(&record->pages);
 	return kvmft_logfile_close(&engine->file);
 }

@@ -111,7 +111,7 @@ static int try_fetch(struct kvmft_replay *replay)
 	replay->have = true;
 	kvmft_log_consume(&engine->log, n);
 	if (wq_has_sleeper(&engine->file.wait) &&
-	    kvmft_log_space(&engine->log) >= KVMFT_BLOCK_MAX)
+	    kvmft_log_space(&engine->log) >= READ_ONCE(engine->file.wanted))
 		kvmft_logfile_wake(&engine->file);
 	return 1;
 }
@@ -155,6 +155,21 @@ static int fetch(struct kvmft_replay *replay, bool sleep)
 	return 0;
 }
 
+/*
+ * The same within an instruction: all that it needs was published with its first.  False:
+ * replay is over.
+ */
+static bool fetch_published(struct kvmft_replay *replay)
+{
+	struct kvmft_engine *engine = &replay->engine;
+
+	if (replay->have || try_fetch(replay) > 0)
+		return true;
+	kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "%s", kvmft_logfile_error(&engine->file) ?
+			 engine->file.reason : "the log ends in the middle of an instruction");
+	return false;
+}
+
 static void consume(struct kvmft_replay *replay)
 {
 	struct kvmft_engine *engine = &replay->engine;
@@ -196,13 +211,8 @@ static bool expect(struct kvmft_replay *replay, enum kvmft_entry_type type, cons
 
 	if (engine->end)
 		return false;
-	/* The boundary has fetched it; only accesses of one instruction can be more than one. */
-	if (fetch(replay, false)) {
-		kvmft_engine_end(engine, KVMFT_END_LOG_ERROR,
-				 "interrupted in the middle of an instruction, waiting for entry %llu",
-				 engine->codec.seq);
+	if (!fetch_published(replay))
 		return false;
-	}
 	if (engine->entry.type != type) {
 		if (has_passed(replay))
 			diverge(replay, "overshoot: the guest did %s before it was stopped", what);
@@ -551,8 +561,13 @@ static int replay_ready(struct kvmft_vcpu *vcpu)
 {
 	struct kvmft_replay *replay = of_engine(vcpu->context);
 
+	if (replay->engine.end)
+		return 0;
+	/* immediate_exit: the VMM's signal came before KVM_RUN did. */
+	if (!replay->have && !vcpu->vm.vcpu->wants_to_run && !try_fetch(replay))
+		return -EINTR;
 	/* An error ends the replay, and the next boundary holds the vCPU. */
-	return !replay->engine.end && fetch(replay, false) == -EINTR ? -EINTR : 0;
+	return fetch(replay, false) == -EINTR ? -EINTR : 0;
 }
 
 static void replay_read(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr, void *data,
@@ -588,9 +603,9 @@ static bool replay_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 ad
 	}
 	if (!kvmft_engine_is_power_off(space, addr, data, len))
 		return true;
-	if (!fetch(replay, false) && entry->type == KVMFT_ENTRY_DIGEST)
+	if (fetch_published(replay) && entry->type == KVMFT_ENTRY_DIGEST)
 		compare_digest(replay);
-	if (!engine->end && !fetch(replay, false) && entry->type == KVMFT_ENTRY_END)
+	if (!engine->end && fetch_published(replay) && entry->type == KVMFT_ENTRY_END)
 		reach_end(replay);
 	return engine->end == KVMFT_END_FINISHED;
 }

@@ -183,6 +183,14 @@ static int vcpu_handled(struct kvmft_vm *vm, int ret)
 	return ret;
 }
 
+static void vcpu_leave(struct kvmft_vm *vm)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	if (vcpu->engine && vcpu->engine->leave)
+		vcpu->engine->leave(vcpu);
+}
+
 static void vcpu_tsc(struct kvmft_vm *vm, u64 *value)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
@@ -264,6 +272,7 @@ static const struct kvmft_vm_ops vcpu_ops = {
 	.enter = vcpu_enter,
 	.exit = vcpu_exit,
 	.handled = vcpu_handled,
+	.leave = vcpu_leave,
 	.tsc = vcpu_tsc,
 	.msr = vcpu_msr,
 	.ready = vcpu_ready,

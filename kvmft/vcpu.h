@@ -38,6 +38,7 @@ struct kvmft_vcpu;
  * @halt: see there
  * @enter: see there
  * @passing: the breakpoint has stopped the vCPU: is it elsewhere, and has to go on?  Interrupts off
+ * @leave: see there; NULL: nothing to do
  * @tsc: see there
  * @msr: see there
  * @ready: see there; NULL: it always is
@@ -50,6 +51,7 @@ struct kvmft_engine_ops {
 	bool (*halt)(struct kvmft_vcpu *vcpu);
 	void (*enter)(struct kvmft_vcpu *vcpu, struct kvmft_run *run);
 	bool (*passing)(const struct kvmft_vcpu *vcpu);
+	void (*leave)(struct kvmft_vcpu *vcpu);
 	void (*tsc)(struct kvmft_vcpu *vcpu, u64 *value);
 	void (*msr)(struct kvmft_vcpu *vcpu, u32 index, u64 *value);
 	int (*ready)(struct kvmft_vcpu *vcpu);

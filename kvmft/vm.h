@@ -68,6 +68,7 @@ struct kvmft_exit {
  *	to the guest: @breakpoint becomes false, @sync true
  * @handled: the exit has been handled with KVM's result @ret (1: back to the guest,
  *	0: to user space, < 0: error); returns the result to use; may sleep
+ * @leave: KVM_RUN returns to the VMM
  * @tsc: the guest reads its time-stamp counter, which is *@value; may change that
  * @msr: the guest reads MSR @index, which is *@value; may change that
  * @ready: wait until @read need not; may sleep; SRCU is not held.  -EINTR: a signal came
@@ -88,6 +89,7 @@ struct kvmft_vm_ops {
 	void (*enter)(struct kvmft_vm *vm, struct kvmft_run *run);
 	bool (*exit)(struct kvmft_vm *vm, struct kvmft_exit *exit);
 	int (*handled)(struct kvmft_vm *vm, int ret);
+	void (*leave)(struct kvmft_vm *vm);
 	void (*tsc)(struct kvmft_vm *vm, u64 *value);
 	void (*msr)(struct kvmft_vm *vm, u32 index, u64 *value);
 	int (*ready)(struct kvmft_vm *vm);

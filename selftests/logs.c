@@ -171,6 +171,33 @@ static void damaged_entries(void)
 	}
 }
 
+/* What one instruction reads from a device in the kernel is in one block: see kvmft/logfile.c */
+static void whole_instructions(void)
+{
+	static size_t offsets[200000], ends[100];
+	struct micro micro = { .name = "pit", .entry = micro_pit, .iterations = 100 };
+	int log = micro_open_log(), nr, blocks, i, block, reads = 0;
+	struct micro_outcome outcome;
+	size_t size;
+	u8 *bytes;
+
+	dev = kvmft_open_ok();
+	micro_record(dev, &micro, log, 0, 1, &outcome);
+	bytes = read_log(log, &size);
+	nr = logfile_entries(bytes, size, offsets, ARRAY_SIZE(offsets));
+	blocks = logfile_blocks(bytes, size, ends, ARRAY_SIZE(ends));
+	CHECK(blocks >= 5, "%d blocks", blocks);
+	for (i = 0, block = 0; block < blocks; block++) {
+		for (; i < nr && offsets[i] < ends[block]; i++)
+			reads += logfile_is_port_read(bytes + offsets[i]);
+		CHECK(reads % MICRO_PIT_READS == 0,
+		      "block %d ends behind %d reads, within an instruction", block, reads);
+	}
+	CHECK_EQ((u64)reads, micro.iterations * MICRO_PIT_READS, "reads");
+	free(bytes);
+	close(log);
+}
+
 /* A file cut short anywhere, or with bytes of another, ends in an error that says so */
 static void truncated_files(void)
 {
@@ -244,6 +271,7 @@ static void setup(void)
 static const struct tap_case cases[] = {
 	{ "refused", refused, 0 },
 	{ "damaged_entries", damaged_entries, 0 },
+	{ "whole_instructions", whole_instructions, 0 },
 	{ "truncated_files", truncated_files, 0 },
 	{ "full_disk", full_disk, 0 },
 };

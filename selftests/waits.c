@@ -50,6 +50,8 @@ enum command {
 	INTERRUPT = 'i',
 	LINE = 'l',		/* an interrupt line that is masked */
 	TELL = 't',		/* fill in shared->seq */
+	HURRY = 'h',		/* immediate_exit is set */
+	NO_HURRY = 'n',
 	CLOSE = 'c',		/* the session */
 };
 
@@ -212,6 +214,10 @@ static void obey(struct vmm *vmm, char command)
 		vmm->shared->exits = status.exits;
 		vmm->shared->inputs = status.inputs;
 		vmm->shared->end = status.end;
+		break;
+	case HURRY:
+	case NO_HURRY:
+		__atomic_store_n(&vmm->vm.run->immediate_exit, command == HURRY, __ATOMIC_RELEASE);
 		break;
 	case CLOSE:
 		close(vmm->session);
@@ -453,6 +459,18 @@ static void disturb(struct vmm *vmm)
 	}
 }
 
+/* With immediate_exit KVM_RUN comes back each time, and for one signal alone it came once */
+static void hurry(struct vmm *vmm)
+{
+	u64 before = interrupted(vmm);
+
+	run_command(vmm, HURRY);
+	CHECK(!syscall(SYS_tgkill, vmm->pid, vmm->shared->tid, SIGUSR1), "tgkill: %m");
+	at_once(interrupted(vmm) > before + 10, "EINTR for immediate_exit");
+	run_command(vmm, NO_HURRY);
+	at_once(sleeps_in(vmm, vmm->place->function), "waiting again");
+}
+
 /* What it waits for comes */
 static void goes_on(struct vmm *vmm)
 {
@@ -498,6 +516,7 @@ static void run_place(enum place_index index)
 
 	begin(&vmm, place);
 	disturb(&vmm);
+	hurry(&vmm);
 	goes_on(&vmm);
 	kill_vmm(&vmm);
 	finish();

@@ -12,7 +12,7 @@ FILE_HEADER = struct.Struct('<8sIIII')          # magic, version, size, CRC, res
 FILE_MAGIC = b'kvmftlog'
 BLOCK_HEADER = struct.Struct('<IIQII')          # magic, length, seq, number, CRC
 BLOCK_MAGIC = 0x626b466b
-BLOCK_MAX = 65536
+BLOCK_MAX = 1 << 20
 
 END_NAMES = ('none', 'closed', 'vm-destroyed', 'counter-lost', 'vcpu-added', 'no-counter',
              'counter-wrong', 'finished', 'diverged', 'log-error', 'unsupported')

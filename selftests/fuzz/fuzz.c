@@ -239,8 +239,9 @@ static void check_ring(const u8 *steps, size_t size)
 	capacity = 1 << steps[0] % 9;
 	memory = allocate(capacity);
 	kvmft_log_init(&log, memory, capacity);
-	log.head = (u64)steps[1] - 128;
-	log.tail = log.head;
+	log.put = (u64)steps[1] - 128;
+	log.head = log.put;
+	log.tail = log.put;
 	for (i = 2; i < size && i < 512; i++) {
 		size_t used = written - read;
 
@@ -252,7 +253,8 @@ static void check_ring(const u8 *steps, size_t size)
 
 			for (n = 0; n < len; n++)
 				bytes[n] = (written + n) * 167;
-			require(kvmft_log_write(&log, bytes, len) == (len <= capacity - used));
+			require(kvmft_log_put(&log, bytes, len) == (len <= capacity - used));
+			kvmft_log_publish(&log);
 			written += len <= capacity - used ? len : 0;
 		} else {
 			len = kvmft_log_peek(&log, got, len);

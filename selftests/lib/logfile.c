@@ -48,6 +48,24 @@ int logfile_entries(const unsigned char *bytes, size_t size, size_t *offsets, in
 	return nr < max ? nr : max;
 }
 
+int logfile_blocks(const unsigned char *bytes, size_t size, size_t *ends, int max)
+{
+	size_t at = sizeof(struct kvmft_file_header);
+	int nr = 0;
+
+	while (at + HEADER < size && nr < max) {
+		at += HEADER + le32_to_cpu(((struct kvmft_block_header *)(bytes + at))->len);
+		ends[nr++] = at;
+	}
+	return nr;
+}
+
+bool logfile_is_port_read(const unsigned char *entry)
+{
+	/* "First byte" in Documentation/log-format.rst */
+	return *entry == 0x04;
+}
+
 void logfile_repair(unsigned char *bytes, size_t size)
 {
 	size_t at = sizeof(struct kvmft_file_header);

@@ -3,6 +3,7 @@
 #ifndef SELFTESTS_LOGFILE_H
 #define SELFTESTS_LOGFILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The header of a file, of a version that the module does not know */
@@ -14,6 +15,12 @@ void logfile_newer_header(unsigned char *bytes);
  * offsets[n].  Returns their number, or -1 if the file is damaged.
  */
 int logfile_entries(const unsigned char *bytes, size_t size, size_t *offsets, int max);
+
+/* The same for blocks: where each ends */
+int logfile_blocks(const unsigned char *bytes, size_t size, size_t *ends, int max);
+
+/* Is there an entry that a read of one byte from a port has made? */
+bool logfile_is_port_read(const unsigned char *entry);
 
 /* Make the checksums of all blocks right again */
 void logfile_repair(unsigned char *bytes, size_t size);
