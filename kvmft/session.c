@@ -201,7 +201,9 @@ put_session:
 void kvmft_session_close(struct kvmft_session *session)
 {
 	session_end(session, KVMFT_END_CLOSED);
-	if (!wait_for_completion_timeout(&session->detached, CLOSE_TIMEOUT))
+	/* Nobody is left whom it would tell something, and a killed VMM has to go at once. */
+	if (!(current->flags & PF_EXITING) &&
+	    !wait_for_completion_timeout(&session->detached, CLOSE_TIMEOUT))
 		pr_info("session %llu: its vCPU still handles an exit, or its log is still being written; the module stays busy until then\n",
 			session->vcpu.id);
 	atomic_dec(&nr_sessions);

@@ -334,8 +334,12 @@ static bool in_sysfs(const struct vmm *vmm)
 
 static void kill_vmm(struct vmm *vmm)
 {
+	u64 before = now_ns();
+
 	CHECK(!kill(vmm->pid, SIGKILL), "kill: %m");
 	join(vmm->pid, SIGKILL, "a killed VMM");
+	CHECK(now_ns() < before + AT_ONCE * NSEC_PER_SEC, "a killed VMM took more than %d s to go",
+	      AT_ONCE);
 	CHECK(!in_sysfs(vmm), "the session of a killed VMM is in sysfs");
 	close(vmm->sock);
 	munmap(vmm->shared, sizeof(*vmm->shared));
