@@ -45,6 +45,11 @@ void kvmft_log_publish(struct kvmft_log *log)
 	smp_store_release(&log->head, log->put);
 }
 
+size_t kvmft_log_unpublished(const struct kvmft_log *log)
+{
+	return log->put - log->head;
+}
+
 size_t kvmft_log_used(const struct kvmft_log *log)
 {
 	/* Pairs with kvmft_log_publish(): the bytes are there. */

@@ -41,6 +41,9 @@ size_t kvmft_log_space(const struct kvmft_log *log);
 bool kvmft_log_put(struct kvmft_log *log, const u8 *bytes, size_t len);
 void kvmft_log_publish(struct kvmft_log *log);
 
+/* Bytes that wait to be published. */
+size_t kvmft_log_unpublished(const struct kvmft_log *log);
+
 /* Consumer. */
 size_t kvmft_log_used(const struct kvmft_log *log);
 /* Copy up to @len bytes without consuming them; returns how many. */

@@ -116,6 +116,7 @@ static void publish(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, kvmft_log_put(&b->log, bytes_at(b, 10, 20), 20));
 	KUNIT_ASSERT_TRUE(test, kvmft_log_put(&b->log, bytes_at(b, 30, 20), 20));
 	KUNIT_EXPECT_EQ(test, kvmft_log_space(&b->log), SIZE - 50);
+	KUNIT_EXPECT_EQ(test, kvmft_log_unpublished(&b->log), 40);
 	KUNIT_EXPECT_EQ(test, kvmft_log_used(&b->log), 10);
 	KUNIT_EXPECT_EQ(test, kvmft_log_peek(&b->log, b->out, SIZE), 10);
 	kvmft_log_consume(&b->log, 10);
@@ -125,6 +126,7 @@ static void publish(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kvmft_log_space(&b->log), 0);
 	KUNIT_EXPECT_EQ(test, kvmft_log_used(&b->log), 0);
 	kvmft_log_publish(&b->log);
+	KUNIT_EXPECT_EQ(test, kvmft_log_unpublished(&b->log), 0);
 	KUNIT_EXPECT_EQ(test, kvmft_log_used(&b->log), SIZE);
 	KUNIT_EXPECT_EQ(test, kvmft_log_peek(&b->log, b->out, SIZE), SIZE);
 	KUNIT_EXPECT_MEMEQ(test, b->out, bytes_at(b, 10, SIZE), SIZE);

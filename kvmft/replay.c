@@ -86,8 +86,8 @@ static __printf(2, 3) void diverge(struct kvmft_replay *replay, const char *fmt,
 	va_end(args);
 }
 
-/* Decode the next entry if the ring holds it.  0: it does not. */
-static int try_fetch(struct kvmft_replay *replay)
+/* Decode the next entry if the ring holds it.  0: it does not; < 0: it is malformed. */
+static int decode_next(struct kvmft_replay *replay)
 {
 	struct kvmft_engine *engine = &replay->engine;
 	size_t size = PEEK_SIZE, len;
@@ -100,13 +100,8 @@ static int try_fetch(struct kvmft_replay *replay)
 			break;
 		size = sizeof(engine->bytes);
 	}
-	if (n == -EAGAIN)
-		return 0;
-	if (n < 0) {
-		kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "entry %llu of the log is malformed",
-				 engine->codec.seq);
-		return n;
-	}
+	if (n < 0)
+		return n == -EAGAIN ? 0 : n;
 	replay->len = n;
 	replay->have = true;
 	kvmft_log_consume(&engine->log, n);
@@ -114,6 +109,18 @@ static int try_fetch(struct kvmft_replay *replay)
 	    kvmft_log_space(&engine->log) >= READ_ONCE(engine->file.wanted))
 		kvmft_logfile_wake(&engine->file);
 	return 1;
+}
+
+/* The same; a malformed entry ends the replay. */
+static int try_fetch(struct kvmft_replay *replay)
+{
+	struct kvmft_engine *engine = &replay->engine;
+	int ret = decode_next(replay);
+
+	if (ret < 0)
+		kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "entry %llu of the log is malformed",
+				 engine->codec.seq);
+	return ret;
 }
 
 /*
@@ -543,6 +550,24 @@ static void replay_tsc(struct kvmft_vcpu *vcpu, u64 *value)
 		*value = replay->engine.entry.value;
 }
 
+/* If that is what the log says: else replay_tsc() ends the replay, which may sleep. */
+static int replay_quick_tsc(struct kvmft_vcpu *vcpu, u64 *value)
+{
+	struct kvmft_replay *replay = of_engine(vcpu->context);
+	struct kvmft_engine *engine = &replay->engine;
+	const struct kvmft_entry *entry = &engine->entry;
+
+	if (engine->end || !replay->have || entry->type != KVMFT_ENTRY_TSC ||
+	    kvmft_entry_check(entry, kvmft_vcpu_hash(vcpu)) != entry->check)
+		return -EAGAIN;
+	*value = entry->value;
+	consume(replay);
+	/* Nothing comes before the guest's next read. */
+	return decode_next(replay) > 0 &&
+	       (entry->type == KVMFT_ENTRY_TSC || entry->type == KVMFT_ENTRY_READ ||
+		entry->type == KVMFT_ENTRY_WRITE || entry->type == KVMFT_ENTRY_MSR);
+}
+
 static void replay_msr(struct kvmft_vcpu *vcpu, u32 index, u64 *value)
 {
 	struct kvmft_replay *replay = of_engine(vcpu->context);
@@ -621,6 +646,7 @@ static const struct kvmft_engine_ops replay_ops = {
 	.halt = replay_halt,
 	.enter = replay_enter,
 	.passing = replay_passing,
+	.quick_tsc = replay_quick_tsc,
 	.tsc = replay_tsc,
 	.msr = replay_msr,
 	.ready = replay_ready,

@@ -205,6 +205,17 @@ static bool own_debug_exit(struct kvm_vcpu *vcpu, const struct kvmft_run *run,
 	return true;
 }
 
+/* RDTSC or RDTSCP, and nothing else is to be done than to emulate it. */
+static bool is_plain_tsc(const struct kvm_vcpu *vcpu)
+{
+	const struct vmcb *vmcb = vmcb_of(vcpu);
+	u32 code = vmcb->control.exit_code;
+
+	return (code == SVM_EXIT_RDTSC || code == SVM_EXIT_RDTSCP) && vmcb->control.next_rip &&
+	       !(vmcb->control.exit_int_info & SVM_EXITINTINFO_VALID) &&
+	       !(vmcb->save.rflags & X86_EFLAGS_TF) && !vcpu->guest_debug;
+}
+
 static void describe_exit(struct kvm_vcpu *vcpu, const struct kvmft_run *run,
 			  const struct stolen *stolen, struct kvmft_exit *exit)
 {
@@ -217,6 +228,8 @@ static void describe_exit(struct kvm_vcpu *vcpu, const struct kvmft_run *run,
 	exit->breakpoint = false;
 	exit->shared = false;
 	exit->sync = is_sync(exit->code);
+	exit->tsc = is_plain_tsc(vcpu);
+	exit->value = exit->tsc ? kvm_read_l1_tsc(vcpu, rdtsc()) : 0;
 	if (exit->code == EXIT_DB && own_debug_exit(vcpu, run, stolen, exit))
 		exit->sync = false;
 }
@@ -230,6 +243,28 @@ static void hide_exit(struct kvm_vcpu *vcpu, struct kvmft_vm *vm, const struct k
 		vm->hidden_exit = exit->code;
 		vmcb_of(vcpu)->control.exit_code = SVM_EXIT_INTR;
 	}
+}
+
+/* RDTSC and RDTSCP, which has been hidden: APM volume 3. */
+static void answer_tsc(struct kvm_vcpu *vcpu, struct kvmft_vm *vm, u64 value)
+{
+	vcpu->arch.regs[VCPU_REGS_RAX] = (u32)value;
+	vcpu->arch.regs[VCPU_REGS_RDX] = value >> 32;
+	if (vm->hidden_exit == SVM_EXIT_RDTSCP)
+		vcpu->arch.regs[VCPU_REGS_RCX] =
+			(u32)*(u64 *)((char *)vcpu + KVMFT_OFFSET_vcpu_svm__tsc_aux);
+	vm->hidden_exit = 0;
+	/* As it does where it is not intercepted; KVM, which skips it, does not. */
+	vmcb_of(vcpu)->save.rflags &= ~X86_EFLAGS_RF;
+}
+
+/* Of kvm_skip_emulated_instruction(), which may sleep, what is_plain_tsc() leaves to do. */
+static void skip_instruction(struct kvm_vcpu *vcpu)
+{
+	struct vmcb *vmcb = vmcb_of(vcpu);
+
+	vcpu->arch.regs[VCPU_REGS_RIP] = vmcb->control.next_rip;
+	vmcb->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
 }
 
 static fastpath_t replace_svm_vcpu_run(struct kvm_vcpu *vcpu, KVMFT_ARG1_svm_vcpu_run run_flags)
@@ -261,6 +296,10 @@ static fastpath_t replace_svm_vcpu_run(struct kvm_vcpu *vcpu, KVMFT_ARG1_svm_vcp
 	describe_exit(vcpu, &run, &stolen, &exit);
 	again = vm->ops->exit(vm, &exit);
 	hide_exit(vcpu, vm, &exit);
+	if (exit.tsc) {
+		answer_tsc(vcpu, vm, exit.value);
+		skip_instruction(vcpu);
+	}
 
 	/* KVM would enter the guest again without passing any other hook. */
 	if (ret == EXIT_FASTPATH_REENTER_GUEST)
@@ -269,20 +308,6 @@ static fastpath_t replace_svm_vcpu_run(struct kvm_vcpu *vcpu, KVMFT_ARG1_svm_vcp
 		ret = EXIT_FASTPATH_REENTER_GUEST;
 	kvmft_vm_put(vm);
 	return ret;
-}
-
-/* RDTSC and RDTSCP: APM volume 3. */
-static int emulate_tsc(struct kvm_vcpu *vcpu, struct kvmft_vm *vm, bool aux)
-{
-	u64 value = kvm_read_l1_tsc(vcpu, rdtsc());
-
-	vm->ops->tsc(vm, &value);
-	vcpu->arch.regs[VCPU_REGS_RAX] = (u32)value;
-	vcpu->arch.regs[VCPU_REGS_RDX] = value >> 32;
-	if (aux)
-		vcpu->arch.regs[VCPU_REGS_RCX] =
-			(u32)*(u64 *)((char *)vcpu + KVMFT_OFFSET_vcpu_svm__tsc_aux);
-	return kvm_skip_emulated_instruction(vcpu);
 }
 
 static bool is_dr_access(const struct kvm_vcpu *vcpu)
@@ -296,6 +321,7 @@ static int replace_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fastpath)
 {
 	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
 	bool debug;
+	u64 value;
 	int ret;
 
 	if (!vm)
@@ -308,8 +334,12 @@ static int replace_svm_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fastpath)
 	ret = kvmft_original(svm_handle_exit)(vcpu, fastpath);
 	if (debug)
 		vcpu->guest_debug = 0;
-	if (ret == 1 && vm->hidden_exit != EXIT_DB && vm->hidden_exit)
-		ret = emulate_tsc(vcpu, vm, vm->hidden_exit == SVM_EXIT_RDTSCP);
+	if (ret == 1 && vm->hidden_exit != EXIT_DB && vm->hidden_exit) {
+		value = kvm_read_l1_tsc(vcpu, rdtsc());
+		vm->ops->tsc(vm, &value);
+		answer_tsc(vcpu, vm, value);
+		ret = kvm_skip_emulated_instruction(vcpu);
+	}
 	vm->hidden_exit = 0;
 	ret = vm->ops->handled(vm, ret);
 	kvmft_vm_put(vm);

@@ -125,6 +125,17 @@ static bool at_breakpoint(struct kvmft_vcpu *vcpu, struct kvmft_exit *exit)
 	return exit->breakpoint && !vcpu->stopping;
 }
 
+/* Most exits of a guest that is recorded are this.  True: go on at once. */
+static bool answer_tsc(struct kvmft_vcpu *vcpu, struct kvmft_exit *exit)
+{
+	int ret = -EAGAIN;
+
+	if (exit->tsc && vcpu->engine && !vcpu->failure && !vcpu->stopping)
+		ret = vcpu->engine->quick_tsc(vcpu, &exit->value);
+	exit->tsc = ret >= 0;
+	return ret > 0;
+}
+
 static bool vcpu_exit(struct kvmft_vm *vm, struct kvmft_exit *exit)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
@@ -133,8 +144,10 @@ static bool vcpu_exit(struct kvmft_vm *vm, struct kvmft_exit *exit)
 	unsigned int interrupts;
 
 	vcpu->again = false;
-	if (unlikely(!vcpu->counted))
+	if (unlikely(!vcpu->counted)) {
+		exit->tsc = false;
 		return false;
+	}
 	raw.entries = ++vcpu->entries;
 	if (likely(kvmft_counter_active(&vcpu->counter)))
 		kvmft_counter_read(&vcpu->counter, &raw);
@@ -159,6 +172,8 @@ static bool vcpu_exit(struct kvmft_vm *vm, struct kvmft_exit *exit)
 	vm->answering = false;
 	vcpu->sync_exits += exit->sync;
 	trace_kvmft_exit(vcpu, exit);
+	if (!vcpu->again)
+		vcpu->again = answer_tsc(vcpu, exit);
 	if (vcpu->stopping)
 		trace_kvmft_stop(vcpu, interrupts);
 	if (vcpu->engine && !vcpu->again)
