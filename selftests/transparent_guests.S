@@ -114,8 +114,8 @@
 
 /*
  * Every interrupt: the flags in its frame are what the program can have made of them, no more.
- * RF is there behind the handler of an execution breakpoint; elsewhere it is counted, for the
- * emulator's interrupts have it, and taken away, for it would hide a breakpoint.
+ * RF is there behind the handler of an execution breakpoint; elsewhere it is counted, and taken
+ * away, for it would hide a breakpoint.
  */
 transparent_irq:
 	IRQ_BEGIN

@@ -23,7 +23,7 @@ SERIES = paths.LAB / 'qemu'
 ABSENT = ('pcid', 'invpcid', 'vpclmulqdq', 'fxsr-opt', 'misalignsse', 'osvw',
           'topoext', 'clzero', 'ibpb', 'ibrs', 'amd-stibp',
           'stibp-always-on', 'amd-ssbd', 'amd-psfd', 'no-nested-data-bp',
-          'lfence-always-serializing', 'null-sel-clr-base', 'nrip-save',
+          'lfence-always-serializing', 'null-sel-clr-base',
           'xsavec', 'xsaves', 'erms', 'fsrm')
 MODEL = 'EPYC-Milan-v2,+svm,+npt,+vgif,+x2apic'
 
