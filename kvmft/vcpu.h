@@ -39,8 +39,8 @@ struct kvmft_vcpu;
  * @enter: see there
  * @passing: the breakpoint has stopped the vCPU: is it elsewhere, and has to go on?  Interrupts off
  * @leave: see there; NULL: nothing to do
- * @quick_tsc: @tsc, interrupts off, right after the exit.  1: *@value is the answer, and no boundary is
- *	needed before the next entry; 0: it is the answer; < 0: @tsc has to be asked
+ * @quick_tsc: @tsc, interrupts off, right after the exit.  1: *@value is the answer, and no
+ *	boundary is needed before the next entry; 0: it is the answer; < 0: @tsc has to be asked
  * @tsc: see there
  * @msr: see there
  * @ready: see there; NULL: it always is

@@ -67,10 +67,10 @@ struct kvmft_exit {
  * @halt: the vCPU halts: @boundary, for one that can not be entered; SRCU is not held.
  *	True: go and see whether it is still halted; false: sleep first
  * @enter: right before an entry, interrupts off
- * @exit: right after an exit, interrupts off.  True: it was for @breakpoint or @tsc, and the guest is
- *	to be entered again at once, unless something waits for the vCPU.  One that is @shared can be
- *	left to the guest: @breakpoint becomes false, @sync true.  If @tsc remains true @value is the
- *	answer; else @tsc of these operations will be asked
+ * @exit: right after an exit, interrupts off.  True: it was for @breakpoint or @tsc, and the
+ *	guest is to be entered again at once, unless something waits for the vCPU.  One that is
+ *	@shared can be left to the guest: @breakpoint becomes false, @sync true.  If @tsc
+ *	remains true @value is the answer; else @tsc of these operations will be asked
  * @handled: the exit has been handled with KVM's result @ret (1: back to the guest,
  *	0: to user space, < 0: error); returns the result to use; may sleep
  * @leave: KVM_RUN returns to the VMM
