@@ -8,8 +8,6 @@
 #define INTERRUPTS	8	/* number of them */
 #define RING_0		16	/* ... by ring */
 #define RING_3		24
-#define RF_SET		32	/* ... by RF in their frame, but after a breakpoint */
-#define RF_CLEAR	40
 #define BAD		48	/* ... with TF, RF or IF where it should not be */
 #define BAD_FLAGS	56	/* the last of those */
 #define BAD_RIP		64

@@ -29,6 +29,7 @@
 #define FLAG_IF		0x200
 #define FLAG_DF		0x400
 #define FLAG_RF		0x10000
+#define PREFIX_REP	0xf3
 #define FLAGS_ARITH	0x8d5	/* OF SF ZF AF PF CF */
 #define BIT_TF		8
 #define BIT_RF		16
@@ -114,8 +115,8 @@
 
 /*
  * Every interrupt: the flags in its frame are what the program can have made of them, no more.
- * RF is there behind the handler of an execution breakpoint; elsewhere it is counted, and taken
- * away, for it would hide a breakpoint.
+ * RF is there behind the handler of an execution breakpoint, and may be within a repeated string
+ * instruction; elsewhere it is wrong.
  */
 transparent_irq:
 	IRQ_BEGIN
@@ -130,14 +131,13 @@ transparent_irq:
 	mov IRQ_RIP(%rsp), %rax
 	btr $BIT_RF, %rdx
 	jc 3f
-	incq DATA(RF_CLEAR)
 	cmp DATA(RESUMED), %rax
 	jne 4f
 	jmp 7f
 3:	cmp DATA(RESUMED), %rax
 	je 4f
-	incq DATA(RF_SET)
-	btrq $BIT_RF, IRQ_FLAGS(%rsp)
+	cmpb $PREFIX_REP, (%rax)
+	jne 7f
 4:	cmp DATA(STEP_BEGIN), %rax
 	jb 6f
 	cmp DATA(EITHER_END), %rax
