@@ -227,8 +227,8 @@ static void check_values(const struct guest *guest, const struct value *value, c
 	for (; value->relation; value++) {
 		got = outcome->data[value->offset / 8];
 		want = value->relation == ZERO ? 0 : bare->data[value->offset / 8];
-		CHECK(got == want, "%s, %s: %s is %#llx, not %#llx", guest->micro.name, how, value->name,
-		      (unsigned long long)got, (unsigned long long)want);
+		CHECK(got == want, "%s, %s: %s is %#llx, not %#llx", guest->micro.name, how,
+		      value->name, (unsigned long long)got, (unsigned long long)want);
 	}
 }
 
