@@ -21,6 +21,8 @@
 #include <linux/ftrace.h>
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
+#include <linux/uaccess.h>
+#include <asm/text-patching.h>
 
 #include "hook.h"
 #include "symbol.h"
@@ -114,6 +116,30 @@ static int append(struct kvmft_hook *const *hooks, unsigned long *ips, unsigned 
 	return 0;
 }
 
+/* Returns when no task is in a replacement any more. */
+static void remove(void)
+{
+	WARN_ON_ONCE(unregister_ftrace_function(&hook_ops));
+	WRITE_ONCE(nr_installed, 0);
+	synchronize_rcu_tasks();
+}
+
+/* Ftrace passes over functions that it has put aside, and does not say so. */
+static int check_redirected(unsigned int nr)
+{
+	unsigned int i;
+	u8 opcode;
+
+	for (i = 0; i < nr; i++) {
+		if (!get_kernel_nofault(opcode, (u8 *)installed[i]->fentry) &&
+		    opcode == CALL_INSN_OPCODE)
+			continue;
+		pr_err("%s: ftrace does not redirect it\n", installed[i]->function);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
 static int install(struct kvmft_hook *const *const *lists, int nr_lists)
 {
 	unsigned long ips[KVMFT_HOOKS_MAX];
@@ -132,6 +158,11 @@ static int install(struct kvmft_hook *const *const *lists, int nr_lists)
 	if (ret) {
 		pr_err("ftrace refuses to redirect KVM's functions (%d): a live patch on the same function, or kernel.ftrace_enabled=0\n",
 		       ret);
+		return ret;
+	}
+	ret = check_redirected(nr);
+	if (ret) {
+		remove();
 		return ret;
 	}
 	WRITE_ONCE(nr_installed, nr);
@@ -165,9 +196,7 @@ void kvmft_hooks_put(void)
 {
 	mutex_lock(&hooks_lock);
 	if (!WARN_ON_ONCE(!users) && !--users) {
-		WARN_ON_ONCE(unregister_ftrace_function(&hook_ops));
-		WRITE_ONCE(nr_installed, 0);
-		synchronize_rcu_tasks();
+		remove();
 		module_put(vendor_module);
 		vendor_module = NULL;
 	}

@@ -73,9 +73,19 @@ unsigned long kvmft_symbol_lookup(const char *module, const char *symbol)
 	return static_call(kvmft_lookup_name)(name);
 }
 
+/*
+ * Asked about the start of a function ftrace_location() names any place that it knows between there
+ * and the next symbol: weak functions that lost, whose symbols are gone, are often behind it.
+ */
 unsigned long kvmft_symbol_fentry(unsigned long addr)
 {
-	return static_call(kvmft_ftrace_location)(addr);
+	const unsigned long behind_endbr = addr + ENDBR_INSN_SIZE;
+
+	if (static_call(kvmft_ftrace_location)(addr) == addr)
+		return addr;
+	if (static_call(kvmft_ftrace_location)(behind_endbr) == behind_endbr)
+		return behind_endbr;
+	return 0;
 }
 
 /*
