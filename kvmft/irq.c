@@ -27,9 +27,17 @@ KVMFT_HOOK(kvm_apic_nmi_wd_deliver, "kvm", KVMFT_HOOK_VCPU);
 KVMFT_HOOK(kvm_ioapic_eoi_inject_work, "kvm", KVMFT_HOOK_IOAPIC_WORK);
 KVMFT_CALLEE(kvm_inject_nmi, "kvm");
 
-static bool captured(struct kvmft_vm *vm, const struct kvmft_input *input)
+/* True: it will reach its chip at a boundary, or never; false: it has to now. */
+static bool captured(struct kvm *kvm, const struct kvmft_input *input)
 {
-	return vm->applying != current && vm->ops->input(vm, input);
+	struct kvmft_vm *vm = kvmft_vm_get(kvm);
+	bool taken;
+
+	if (!vm)
+		return false;
+	taken = vm->applying != current && vm->ops->input(vm, input);
+	kvmft_vm_put(vm);
+	return taken;
 }
 
 static int replace_kvm_set_irq(struct kvm *kvm, int source, u32 gsi, int level,
@@ -41,15 +49,10 @@ static int replace_kvm_set_irq(struct kvm *kvm, int source, u32 gsi, int level,
 		.gsi = gsi,
 		.level = !!level,
 	};
-	struct kvmft_vm *vm = kvmft_vm_get(kvm);
-	bool taken = false;
 
-	if (vm) {
-		taken = captured(vm, &input);
-		kvmft_vm_put(vm);
-	}
-	/* 1: it reached one CPU. */
-	return taken ? 1 : kvmft_original(kvm_set_irq)(kvm, source, gsi, level, line_status);
+	if (captured(kvm, &input))
+		return 1;	/* it reached one CPU */
+	return kvmft_original(kvm_set_irq)(kvm, source, gsi, level, line_status);
 }
 
 static int replace_kvm_arch_set_irq_inatomic(struct kvm_kernel_irq_routing_entry *entry,
@@ -75,14 +78,10 @@ static int replace_kvm_send_userspace_msi(struct kvm *kvm, struct kvm_msi *msi)
 		.addr = (u64)msi->address_hi << 32 | msi->address_lo,
 		.data = msi->data,
 	};
-	struct kvmft_vm *vm = kvmft_vm_get(kvm);
-	bool taken = false;
 
-	if (vm) {
-		taken = captured(vm, &input);
-		kvmft_vm_put(vm);
-	}
-	return taken ? 1 : kvmft_original(kvm_send_userspace_msi)(kvm, msi);
+	if (captured(kvm, &input))
+		return 1;
+	return kvmft_original(kvm_send_userspace_msi)(kvm, msi);
 }
 
 static atomic_t *lapic_timer_pending(struct kvm_vcpu *vcpu)
@@ -94,46 +93,27 @@ static atomic_t *lapic_timer_pending(struct kvm_vcpu *vcpu)
 static void replace_kvm_inject_pending_timer_irqs(struct kvm_vcpu *vcpu)
 {
 	static const struct kvmft_input input = { .type = KVMFT_INPUT_TIMER };
-	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
-	bool taken = false;
 
-	if (vm) {
-		/* However often it expired, KVM delivers one interrupt. */
-		if (atomic_read(lapic_timer_pending(vcpu)) > 0)
-			taken = captured(vm, &input);
-		if (taken)
-			atomic_set(lapic_timer_pending(vcpu), 0);
-		kvmft_vm_put(vm);
-	}
-	if (!taken)
+	/* However often it expired, KVM delivers one interrupt. */
+	if (atomic_read(lapic_timer_pending(vcpu)) > 0 && captured(vcpu->kvm, &input))
+		atomic_set(lapic_timer_pending(vcpu), 0);
+	else
 		kvmft_original(kvm_inject_pending_timer_irqs)(vcpu);
 }
 
 static void replace_kvm_apic_nmi_wd_deliver(struct kvm_vcpu *vcpu)
 {
 	static const struct kvmft_input input = { .type = KVMFT_INPUT_LINT0 };
-	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
-	bool taken = false;
 
-	if (vm) {
-		taken = captured(vm, &input);
-		kvmft_vm_put(vm);
-	}
-	if (!taken)
+	if (!captured(vcpu->kvm, &input))
 		kvmft_original(kvm_apic_nmi_wd_deliver)(vcpu);
 }
 
 static void replace_kvm_ioapic_eoi_inject_work(struct work_struct *work)
 {
 	static const struct kvmft_input input = { .type = KVMFT_INPUT_REINJECT };
-	struct kvmft_vm *vm = kvmft_vm_get(kvmft_ioapic_work_vm(work));
-	bool taken = false;
 
-	if (vm) {
-		taken = captured(vm, &input);
-		kvmft_vm_put(vm);
-	}
-	if (!taken)
+	if (!captured(kvmft_ioapic_work_vm(work), &input))
 		kvmft_original(kvm_ioapic_eoi_inject_work)(work);
 }
 

@@ -13,6 +13,7 @@
 #include <linux/kprobes.h>
 #include <linux/slab.h>
 #include <linux/static_call.h>
+#include <asm/ibt.h>
 
 #include "symbol.h"
 
