@@ -15,7 +15,7 @@
 #include "vmm.h"
 #include "workload.h"
 
-#define WINDOWS		150
+#define WINDOWS		60
 
 /* Windows of a VM without a session, counted by perf events of this process */
 static void run_foreign_windows(struct vm *vm, unsigned int nr)

@@ -694,8 +694,8 @@ static s64 slab_kib(void)
 	return atoll(p + strlen("SUnreclaim:"));
 }
 
-#define SESSIONS_WARM	200
-#define SESSIONS	2000
+#define SESSIONS_WARM	100
+#define SESSIONS	600
 /* Less than one object of 512 bytes a session */
 #define LEAK_KIB	(SESSIONS * 512 / 1024 / 2)
 

@@ -155,10 +155,11 @@ def check_stages():
              for name in plan.sections()]
     return [
         *_build_stages(),
-        *hosts,
         *_selftest_scripts('pmu', ('setup',)),
         *_selftest_scripts('lab', ('setup',)),
         *_kvm_stages(),
+        # The plan ends with short ones, so that both processors stay busy
+        *hosts,
     ]
 
 
