@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/bitfield.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/unaligned.h>
@@ -99,10 +100,18 @@ void kvmft_pages_free(struct kvmft_pages *pages)
 	memset(pages, 0, sizeof(*pages));
 }
 
-bool kvmft_engine_is_power_off(enum kvmft_space space, u64 addr, const void *data, u32 len)
+enum kvmft_sleep kvmft_engine_sleep(enum kvmft_space space, u64 addr, const void *data, u32 len)
 {
-	if (space == KVMFT_SPACE_PORT)
-		return addr == KVMFT_PORT_PM1A_CNT && len == 2 &&
-		       get_unaligned_le16(data) & KVMFT_PM1_SLP_EN;
-	return addr == KVMFT_ADDR_SLEEP_CTL && len == 1 && *(u8 *)data & KVMFT_SLEEP_CTL_SLP_EN;
+	u16 pm1;
+
+	if (space == KVMFT_SPACE_MEMORY)
+		return addr == KVMFT_ADDR_SLEEP_CTL && len == 1 &&
+		       *(u8 *)data & KVMFT_SLEEP_CTL_SLP_EN ? KVMFT_SLEEP_OFF : KVMFT_SLEEP_NONE;
+	if (addr != KVMFT_PORT_PM1A_CNT || len != 2)
+		return KVMFT_SLEEP_NONE;
+	pm1 = get_unaligned_le16(data);
+	if (!(pm1 & KVMFT_PM1_SLP_EN))
+		return KVMFT_SLEEP_NONE;
+	return FIELD_GET(KVMFT_PM1_SLP_TYP, pm1) == KVMFT_PM1_SLP_TYP_S3 ? KVMFT_SLEEP_RAM :
+									   KVMFT_SLEEP_OFF;
 }

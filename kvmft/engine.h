@@ -100,15 +100,31 @@ int kvmft_pages_collect(struct kvmft_pages *pages, struct kvmft_vm *vm);
 void kvmft_pages_free(struct kvmft_pages *pages);
 
 /*
- * The guest switches its machine off by this write: the log ends behind it.  ACPI 6.5, 4.8.3.2:
- * PM1 control registers; QEMU's q35 and pc have their block at 0x600 once the firmware has run.
- * 4.8.3.7: sleep control register; where QEMU's microvm has it (include/hw/i386/microvm.h).
+ * ACPI 6.5, 4.8.3.2: PM1 control registers; QEMU's q35 and pc have their block at 0x600 once the
+ * firmware has run.  Of the sleep types that QEMU's _S3_, _S4_ and _S5_ name, only S3's leaves
+ * the machine on (hw/acpi/core.c).  4.8.3.7: sleep control register; where QEMU's microvm has it
+ * (include/hw/i386/microvm.h), which knows S5 alone.
  */
 #define KVMFT_PORT_PM1A_CNT	0x604
 #define KVMFT_PM1_SLP_EN	BIT(13)
+#define KVMFT_PM1_SLP_TYP	GENMASK(12, 10)
+#define KVMFT_PM1_SLP_TYP_S3	1
 #define KVMFT_ADDR_SLEEP_CTL	0xfea00200
 #define KVMFT_SLEEP_CTL_SLP_EN	BIT(5)
-bool kvmft_engine_is_power_off(enum kvmft_space space, u64 addr, const void *data, u32 len);
+
+/**
+ * enum kvmft_sleep - what a write of the guest does to its machine
+ * @KVMFT_SLEEP_NONE: nothing of this kind
+ * @KVMFT_SLEEP_RAM: suspends it; the VMM resumes it when it likes, which is in no log
+ * @KVMFT_SLEEP_OFF: switches it off: the log ends behind the write
+ */
+enum kvmft_sleep {
+	KVMFT_SLEEP_NONE,
+	KVMFT_SLEEP_RAM,
+	KVMFT_SLEEP_OFF,
+};
+
+enum kvmft_sleep kvmft_engine_sleep(enum kvmft_space space, u64 addr, const void *data, u32 len);
 
 /* kvmft_session_record: write a log of @vcpu to @file. */
 struct kvmft_engine *kvmft_record_start(struct kvmft_vcpu *vcpu, struct file *file, u32 align_us);

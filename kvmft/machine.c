@@ -350,7 +350,8 @@ int kvmft_machine_pages(struct kvmft_vm *vm, int (*fn)(void *ctx, u64 addr, u64 
 		}
 	}
 	free_page((unsigned long)bounce);
-	return ret;
+	/* Its memory may have gone before. */
+	return ret && fatal_signal_pending(current) ? -EINTR : ret;
 }
 
 static int digest_page(void *ctx, u64 addr, u64 hash)

@@ -166,9 +166,16 @@ static void put_digest(struct kvmft_record *record, enum kvmft_entry_type type, 
 	struct kvmft_entry *entry;
 	struct kvmft_regs regs;
 	u64 digest = 0;
+	int ret;
 
-	if (memory && kvmft_machine_memory(&vcpu->vm, &digest))
-		digest = 0;
+	if (memory) {
+		ret = kvmft_machine_memory(&vcpu->vm, &digest);
+		if (ret)
+			digest = 0;
+		/* A VMM that is killed needs none. */
+		if (ret && ret != -EINTR)
+			fail(record, KVMFT_END_LOG_ERROR, "guest memory can not be read (%d)", ret);
+	}
 	kvmft_machine_regs(&vcpu->vm, vcpu->arch, &regs);
 	entry = new_entry(record, type);
 	entry->value = kvmft_regs_hash(&regs);
@@ -182,6 +189,17 @@ static void put_end(struct kvmft_record *record, enum kvmft_end why)
 {
 	new_entry(record, KVMFT_ENTRY_END)->value = why;
 	put(record, 0);
+}
+
+/* The log's regular end. */
+static void finish(struct kvmft_record *record, const char *why)
+{
+	put_digest(record, KVMFT_ENTRY_DIGEST, true);
+	put_end(record, KVMFT_END_FINISHED);
+	if (record->failed)
+		kvmft_engine_end(&record->engine, record->failed, NULL);
+	else
+		kvmft_engine_end(&record->engine, KVMFT_END_FINISHED, "%s", why);
 }
 
 /* KVM's SRCU is held; it is let go of while waiting.  -EINTR: a signal came. */
@@ -305,11 +323,8 @@ static void apply(struct kvmft_record *record, enum kvmft_at at)
 		WRITE_ONCE(engine->progress.landings, engine->progress.landings + 1);
 	vcpu->moved = false;
 
-	if (READ_ONCE(record->finish)) {
-		put_digest(record, KVMFT_ENTRY_DIGEST, true);
-		put_end(record, KVMFT_END_FINISHED);
-		kvmft_engine_end(engine, KVMFT_END_FINISHED, "finished on request");
-	}
+	if (READ_ONCE(record->finish))
+		finish(record, "finished on request");
 }
 
 static bool is_pending(const struct kvmft_record *record)
@@ -498,11 +513,16 @@ static bool record_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 ad
 	struct kvmft_record *record = of_engine(vcpu->context);
 
 	put_access(record, KVMFT_ENTRY_WRITE, space, addr, data, len);
-	if (kvmft_engine_is_power_off(space, addr, data, len)) {
-		put_digest(record, KVMFT_ENTRY_DIGEST, true);
-		put_end(record, KVMFT_END_FINISHED);
-		kvmft_engine_end(&record->engine, KVMFT_END_FINISHED,
-				 "the guest switched its machine off");
+	switch (kvmft_engine_sleep(space, addr, data, len)) {
+	case KVMFT_SLEEP_NONE:
+		break;
+	case KVMFT_SLEEP_RAM:
+		kvmft_engine_end(&record->engine, KVMFT_END_UNSUPPORTED,
+				 "the guest suspended its machine to RAM");
+		break;
+	case KVMFT_SLEEP_OFF:
+		finish(record, "the guest switched its machine off");
+		break;
 	}
 	return true;
 }

@@ -233,34 +233,49 @@ static bool expect(struct kvmft_replay *replay, enum kvmft_entry_type type, cons
 	return true;
 }
 
-/* Compare a DIGEST or a RESET with what is here, and consume it. */
-static void compare_digest(struct kvmft_replay *replay)
+/* Guest memory can not be read.  -EINTR: the VMM is killed; another error: replay is over. */
+static int memory_error(struct kvmft_replay *replay, int error)
+{
+	if (error != -EINTR)
+		kvmft_engine_end(&replay->engine, KVMFT_END_LOG_ERROR,
+				 "guest memory can not be read (%d)", error);
+	return error;
+}
+
+/*
+ * Compare a DIGEST or a RESET with what is here, and consume it.  An error, as memory_error()'s:
+ * there was nothing to compare with.
+ */
+static int compare_digest(struct kvmft_replay *replay)
 {
 	struct kvmft_engine *engine = &replay->engine;
 	struct kvmft_vcpu *vcpu = engine->vcpu;
 	const struct kvmft_entry *entry = &engine->entry;
 	struct kvmft_regs regs;
 	u64 digest;
+	int ret;
 
 	if (!check(replay))
-		return;
+		return 0;
 	kvmft_machine_regs(&vcpu->vm, vcpu->arch, &regs);
 	if (kvmft_regs_hash(&regs) != entry->value) {
 		diverge(replay, "the registers' digest is %#llx in the log, %#llx here",
 			entry->value, kvmft_regs_hash(&regs));
-		return;
+		return 0;
 	}
 	if (entry->memory) {
-		if (kvmft_machine_memory(&vcpu->vm, &digest))
-			return;
+		ret = kvmft_machine_memory(&vcpu->vm, &digest);
+		if (ret)
+			return memory_error(replay, ret);
 		if (digest != entry->memory) {
 			diverge(replay, "the memory's digest is %#llx in the log, %#llx here",
 				entry->memory, digest);
-			return;
+			return 0;
 		}
 	}
 	consume(replay);
 	WRITE_ONCE(engine->progress.digests, engine->progress.digests + 1);
+	return 0;
 }
 
 static void reach_end(struct kvmft_replay *replay)
@@ -344,7 +359,7 @@ static int begin(struct kvmft_replay *replay)
 		} else {
 			ret = compare_start(replay);
 			if (ret)
-				return ret;
+				return memory_error(replay, ret);
 		}
 	}
 	kvmft_pages_free(&replay->pages);
@@ -420,16 +435,6 @@ static bool at_position(struct kvmft_replay *replay)
 	return false;
 }
 
-/* The VMM has changed registers if, and as, it did in the recording.  True: so it has. */
-static bool compare_reset(struct kvmft_replay *replay)
-{
-	if (!replay->changed)
-		return false;
-	replay->changed = NULL;
-	compare_digest(replay);
-	return true;
-}
-
 /* Replay is over: go no further.  KVM's SRCU is not held. */
 static void hold(struct kvmft_engine *engine)
 {
@@ -468,10 +473,14 @@ static int replay_boundary(struct kvmft_vcpu *vcpu)
 				kvm_clear_request(KVM_REQ_EVENT, vcpu->vm.vcpu);
 			break;
 		case KVMFT_ENTRY_DIGEST:
-			compare_digest(replay);
+			ret = compare_digest(replay);
 			break;
 		case KVMFT_ENTRY_RESET:
-			more = compare_reset(replay);
+			/* The VMM has changed registers if, and as, it did in the recording. */
+			more = replay->changed;
+			replay->changed = NULL;
+			if (more)
+				ret = compare_digest(replay);
 			break;
 		case KVMFT_ENTRY_END:
 			reach_end(replay);
@@ -486,10 +495,7 @@ static int replay_boundary(struct kvmft_vcpu *vcpu)
 		kvmft_machine_wake(&vcpu->vm);
 		return -EINTR;
 	}
-	if (ret && ret != -EINTR)
-		kvmft_engine_end(engine, KVMFT_END_LOG_ERROR,
-				 "guest memory can not be read (%d)", ret);
-	return ret ? -EINTR : 0;
+	return ret;
 }
 
 /* The vCPU stays halted until an entry wakes it. */
@@ -502,7 +508,7 @@ static bool replay_halt(struct kvmft_vcpu *vcpu)
 	while (more && !engine->end && !fetch(replay, false)) {
 		kvmft_machine_wake(&vcpu->vm);
 		if (engine->entry.type == KVMFT_ENTRY_DIGEST) {
-			compare_digest(replay);
+			more = !compare_digest(replay);
 		} else if (engine->entry.type == KVMFT_ENTRY_END) {
 			reach_end(replay);
 		} else if (engine->entry.type != KVMFT_ENTRY_BOUNDARY ||
@@ -626,7 +632,7 @@ static bool replay_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 ad
 			len, addr, entry->len, entry->addr);
 		return false;
 	}
-	if (!kvmft_engine_is_power_off(space, addr, data, len))
+	if (kvmft_engine_sleep(space, addr, data, len) != KVMFT_SLEEP_OFF)
 		return true;
 	if (fetch_published(replay) && entry->type == KVMFT_ENTRY_DIGEST)
 		compare_digest(replay);

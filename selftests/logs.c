@@ -262,6 +262,50 @@ static void full_disk(void)
 	CHECK(!umount2("/tmp/small", MNT_DETACH), "umount: %m");
 }
 
+/* A machine that is switched off ends its recording, and one that is suspended can not go on */
+static void sleep_states(void)
+{
+	static const struct {
+		u16 value;
+		u32 end;
+		const char *reason;
+	} writes[] = {
+		/* SLP_EN is bit 13, SLP_TYP bits 10 to 12; QEMU: S5 is 0, S3 is 1, S4 is 2 */
+		{ 1 << 13, KVMFT_END_FINISHED, "switched its machine off" },
+		{ 1 << 13 | 2 << 10, KVMFT_END_FINISHED, "switched its machine off" },
+		{ 1 << 13 | 1 << 10, KVMFT_END_UNSUPPORTED, "suspended its machine to RAM" },
+		{ 1 << 10, KVMFT_END_NONE, NULL },
+	};
+	struct micro micro = { .name = "sleep", .entry = micro_sleep };
+	struct kvmft_session_status status;
+	char reason[300];
+	int session, log;
+	struct vm vm;
+	size_t i;
+
+	dev = kvmft_open_ok();
+	for (i = 0; i < ARRAY_SIZE(writes); i++) {
+		micro.iterations = writes[i].value;
+		micro_vm(&vm, &micro);
+		session = kvmft_create_ok(dev, vm.fd);
+		log = micro_open_log();
+		CHECK_RET(kvmft_record(session, log, 0), 0, "KVMFT_SESSION_RECORD");
+		CHECK(!ioctl(vm.vcpu, KVM_RUN, NULL) && vm.run->exit_reason == KVM_EXIT_IO &&
+		      vm.run->io.port == MICRO_PORT_SLEEP, "not the write");
+		kvmft_status_ok(session, &status);
+		CHECK_EQ(status.end, writes[i].end, "how the recording ended");
+		if (writes[i].reason) {
+			micro_reason(status.id, reason, sizeof(reason));
+			CHECK(strstr(reason, writes[i].reason), "%#x: reason '%s'", writes[i].value,
+			      reason);
+		}
+		CHECK_RET(vm_run_to_port(&vm), PORT_DONE, "the guest's end");
+		close(session);
+		close(log);
+		vm_destroy(&vm);
+	}
+}
+
 static void setup(void)
 {
 	kvmft_setup();
@@ -274,6 +318,7 @@ static const struct tap_case cases[] = {
 	{ "whole_instructions", whole_instructions, 0 },
 	{ "truncated_files", truncated_files, 0 },
 	{ "full_disk", full_disk, 0 },
+	{ "sleep_states", sleep_states, 0 },
 };
 
 int main(int argc, char **argv)

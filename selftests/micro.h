@@ -9,6 +9,7 @@
 /* Ports that the test answers */
 #define MICRO_PORT_VALUE	0xe5	/* another value each time */
 #define MICRO_PORT_STRING	0xe6	/* the same, for string input */
+#define MICRO_PORT_SLEEP	0x604	/* ACPI's PM1 control register on QEMU's pc and q35 */
 #define MICRO_PORT_RESET	0xe7	/* the test starts the machine again */
 
 /* Memory-mapped I/O that the test answers: behind the end of memory */
@@ -53,7 +54,7 @@ extern const char micro_tsc[], micro_pio[], micro_string[], micro_mmio[], micro_
 extern const char micro_branches[], micro_calls[], micro_indirect[], micro_endless[];
 extern const char micro_rep[], micro_shadow[], micro_flags[], micro_debug[], micro_halt[];
 extern const char micro_timer[], micro_touch[], micro_lint0[], micro_input[], micro_reset[];
-extern const char micro_pit[], micro_level[], micro_level_out[];
+extern const char micro_pit[], micro_level[], micro_level_out[], micro_sleep[];
 
 extern const struct micro micros[];
 extern const unsigned int nr_micros;

@@ -106,6 +106,13 @@ GUEST micro_pio
 	jnz 1b
 	DONE
 
+/* One write to the register that puts a PC to sleep */
+GUEST micro_sleep
+	mov %r15d, %eax
+	mov $MICRO_PORT_SLEEP, %edx
+	out %ax, %dx
+	DONE
+
 /* Many accesses to a device in the kernel, by one instruction */
 GUEST micro_pit
 1:	mov $GUEST_HEAP, %edi

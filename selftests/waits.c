@@ -32,6 +32,7 @@
 #include "util.h"
 
 #define DIR		"/tmp/waits"
+#define MEMORY_DIR	"/tmp/waits-memory"
 
 /* What happens at once takes no longer than this of the host's time */
 #define AT_ONCE		5
@@ -47,6 +48,8 @@
 
 enum command {
 	ADD_SLOT = 's',
+	ADD_FILE_SLOT = 'f',	/* its memory is a file that stalls */
+	FINISH = 'e',		/* the recording, with a digest of memory */
 	INTERRUPT = 'i',
 	LINE = 'l',		/* an interrupt line that is masked */
 	TELL = 't',		/* fill in shared->seq */
@@ -90,6 +93,7 @@ struct vmm {
  * @held: it never goes on
  * @halted: the guest needs an interrupt to go on, in the recording
  * @split: its log is cut between two accesses of one instruction
+ * @finish: the log ends there, with a digest of memory
  */
 struct place {
 	const char *name;
@@ -100,6 +104,7 @@ struct place {
 	bool held;
 	bool halted;
 	bool split;
+	bool finish;
 };
 
 enum place_index {
@@ -111,6 +116,8 @@ enum place_index {
 	REPLAY_DIVERGED,
 	REPLAY_ENDED,
 	REPLAY_ENDED_HALTED,
+	REPLAY_DIGEST,
+	REPLAY_DIGEST_HALTED,
 };
 
 #define STRINGS(n)	{ .name = "strings", .entry = waits_strings, .iterations = n }
@@ -131,9 +138,13 @@ static const struct place places[] = {
 			   .held = true },
 	[REPLAY_ENDED_HALTED] = { .function = "replay_halt", .micro = HALTED(1), .replay = true,
 				  .held = true, .halted = true },
+	[REPLAY_DIGEST] = { .function = "replay_", .micro = SPLIT(2), .replay = true,
+			    .split = true, .finish = true },
+	[REPLAY_DIGEST_HALTED] = { .function = "replay_halt", .micro = HALTED(1), .replay = true,
+				   .halted = true, .finish = true },
 };
 
-static struct stall stall;
+static struct stall stall, memory;
 
 /* In the VMM */
 
@@ -176,17 +187,26 @@ static void *vcpu_thread(void *arg)
 	}
 }
 
-static void add_slot(struct vmm *vmm)
+/* @file: its memory, or NULL */
+static void add_slot(struct vmm *vmm, const char *file)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = ++vmm->slots,
 		.guest_phys_addr = SLOT_ADDR + vmm->slots * SLOT_SIZE,
 		.memory_size = SLOT_SIZE,
 	};
+	int fd = -1;
 	void *mem;
 
-	mem = mmap(NULL, SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (file) {
+		fd = open(file, O_RDWR | O_CLOEXEC);
+		CHECK(fd >= 0 && !ftruncate(fd, SLOT_SIZE), "%s: %m", file);
+	}
+	mem = mmap(NULL, SLOT_SIZE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | (file ? 0 : MAP_ANONYMOUS), fd, 0);
 	CHECK(mem != MAP_FAILED, "mmap: %m");
+	if (file)
+		close(fd);
 	region.userspace_addr = (uintptr_t)mem;
 	CHECK(!ioctl(vmm->vm.fd, KVM_SET_USER_MEMORY_REGION, &region),
 	      "KVM_SET_USER_MEMORY_REGION: %m");
@@ -200,7 +220,13 @@ static void obey(struct vmm *vmm, char command)
 
 	switch (command) {
 	case ADD_SLOT:
-		add_slot(vmm);
+		add_slot(vmm, NULL);
+		break;
+	case ADD_FILE_SLOT:
+		add_slot(vmm, MEMORY_DIR "/log");
+		break;
+	case FINISH:
+		CHECK_RET(kvmft_finish(vmm->session), 0, "KVMFT_SESSION_FINISH");
 		break;
 	case INTERRUPT:
 		CHECK(ioctl(vmm->vm.fd, KVM_SIGNAL_MSI, &msi) >= 0, "KVM_SIGNAL_MSI: %m");
@@ -361,6 +387,12 @@ static u64 inputs(struct vmm *vmm)
 	return vmm->shared->inputs;
 }
 
+static bool has_ended(struct vmm *vmm)
+{
+	run_command(vmm, TELL);
+	return vmm->shared->end;
+}
+
 /* All that was recorded is in the file: its size */
 static u64 wait_written(struct vmm *vmm)
 {
@@ -387,14 +419,22 @@ static u64 record_for(const struct place *place)
 		run_command(&vmm, LINE);
 		wait_until(inputs(&vmm), "the input to be recorded");
 		limit = wait_written(&vmm);
-		if (!place->held)
+		if (!place->held && !place->finish)
 			run_command(&vmm, INTERRUPT);
 	} else if (place->split) {
 		wait_until(__atomic_load_n(&vmm.shared->split, __ATOMIC_ACQUIRE), "the access");
 		limit = wait_written(&vmm);
+		if (place->finish)
+			send_command(&vmm, FINISH);
 		__atomic_store_n(&vmm.shared->go_on, 1, __ATOMIC_RELEASE);
+		if (place->finish)
+			wait_command(&vmm, FINISH, AT_ONCE);
 	}
-	if (!place->halted || !place->held)
+	if (place->halted && place->finish)
+		run_command(&vmm, FINISH);
+	if (place->finish)
+		wait_until(has_ended(&vmm), "the recording's end");
+	else if (!place->halted || !place->held)
 		wait_until(is_done(&vmm), "the recorded guest's end");
 	/* This ends the log, which is complete when the module is unused */
 	kill_vmm(&vmm);
@@ -532,6 +572,24 @@ static void run_place(enum place_index index)
 	finish();
 }
 
+/* Killed while it reads memory to compare its digest, in the middle of a page fault */
+static void run_digest(enum place_index index)
+{
+	struct vmm vmm;
+
+	begin(&vmm, &places[index]);
+	stall_start(&memory, MEMORY_DIR);
+	run_command(&vmm, ADD_FILE_SLOT);
+	stall_limit(&memory, 0);
+	stall_limit(&stall, ~0ULL);
+	wait_until(stall_held(&memory), "the digest of memory");
+	CHECK(!kill(vmm.pid, SIGKILL), "kill: %m");
+	stall_limit(&memory, ~0ULL);
+	kill_vmm(&vmm);
+	stall_stop(&memory);
+	finish();
+}
+
 #define PLACE_CASE(name, index)	static void name(void) { run_place(index); }
 PLACE_CASE(record_full, RECORD_FULL)
 PLACE_CASE(record_halted, RECORD_HALTED)
@@ -541,6 +599,16 @@ PLACE_CASE(replay_halted, REPLAY_HALTED)
 PLACE_CASE(replay_diverged, REPLAY_DIVERGED)
 PLACE_CASE(replay_ended, REPLAY_ENDED)
 PLACE_CASE(replay_ended_halted, REPLAY_ENDED_HALTED)
+
+static void replay_digest(void)
+{
+	run_digest(REPLAY_DIGEST);
+}
+
+static void replay_digest_halted(void)
+{
+	run_digest(REPLAY_DIGEST_HALTED);
+}
 
 static void setup(void)
 {
@@ -557,6 +625,8 @@ static const struct tap_case cases[] = {
 	{ "replay_diverged", replay_diverged, 0 },
 	{ "replay_ended", replay_ended, 0 },
 	{ "replay_ended_halted", replay_ended_halted, 0 },
+	{ "replay_digest", replay_digest, 0 },
+	{ "replay_digest_halted", replay_digest_halted, 0 },
 };
 
 int main(int argc, char **argv)
