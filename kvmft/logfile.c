@@ -55,10 +55,10 @@ static int count_entries(struct kvmft_codec *codec, const u8 *bytes, size_t len,
 	struct kvmft_entry *entry;
 	int nr = 0, n = 0;
 
+	*used = 0;
 	entry = kmalloc(sizeof(*entry), GFP_KERNEL);
 	if (!entry)
 		return -ENOMEM;
-	*used = 0;
 	while (*used < len) {
 		n = kvmft_entry_decode(codec, entry, bytes + *used, len - *used);
 		if (n < 0)
@@ -166,6 +166,8 @@ static int read_block(struct kvmft_logfile *lf)
 			    "the log is damaged between entries %llu and %llu (checksum)", seq,
 			    seq + le32_to_cpu(header->nr) - 1);
 	nr = count_entries(&lf->codec, entries, len, &used);
+	if (nr == -ENOMEM)
+		return fail(lf, nr, "out of memory at entry %llu of the log", seq);
 
 	WRITE_ONCE(lf->wanted, used);
 	wait_event_idle(lf->wait, READ_ONCE(lf->stop) || kvmft_log_space(lf->log) >= used);
