@@ -108,7 +108,10 @@ class Run:
         while True:
             left = [f'process {pid} {name}'
                     for pid, name in self.processes().items()]
-            left += [f'file {path}' for path in self.runtime.rglob('*')]
+            # Unlike rglob() it takes it that a directory goes meanwhile
+            left += [f'file {os.path.join(directory, name)}'
+                     for directory, below, files in os.walk(self.runtime)
+                     for name in below + files]
             if not left or time.monotonic() > limit:
                 return left
             time.sleep(0.05)
