@@ -333,20 +333,26 @@ static void run_command(struct vmm *vmm, enum command command)
 	wait_command(vmm, command, AT_ONCE);
 }
 
-/* Does the vCPU's thread sleep in this function? */
-static bool sleeps_in(const struct vmm *vmm, const char *function)
+/* Does this thread of the VMM sleep in this function? */
+static bool thread_sleeps_in(const struct vmm *vmm, pid_t tid, const char *function)
 {
 	char path[100], text[4000];
 	const char *state;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", vmm->pid, vmm->shared->tid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", vmm->pid, tid);
 	if (read_file(path, text, sizeof(text)))
 		return false;
 	state = strrchr(text, ')');
 	if (!state || strncmp(state, ") S", 3))
 		return false;
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stack", vmm->pid, vmm->shared->tid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stack", vmm->pid, tid);
 	return !read_file(path, text, sizeof(text)) && strstr(text, function);
+}
+
+/* Does the vCPU's? */
+static bool sleeps_in(const struct vmm *vmm, const char *function)
+{
+	return thread_sleeps_in(vmm, vmm->shared->tid, function);
 }
 
 static bool in_sysfs(const struct vmm *vmm)
@@ -424,8 +430,12 @@ static u64 record_for(const struct place *place)
 	} else if (place->split) {
 		wait_until(__atomic_load_n(&vmm.shared->split, __ATOMIC_ACQUIRE), "the access");
 		limit = wait_written(&vmm);
-		if (place->finish)
+		if (place->finish) {
+			/* Asked for before the guest goes on, which would come to its end */
 			send_command(&vmm, FINISH);
+			wait_until(thread_sleeps_in(&vmm, vmm.pid, "kvmft_session_finish"),
+				   "KVMFT_SESSION_FINISH");
+		}
 		__atomic_store_n(&vmm.shared->go_on, 1, __ATOMIC_RELEASE);
 		if (place->finish)
 			wait_command(&vmm, FINISH, AT_ONCE);
