@@ -289,10 +289,22 @@ GUEST micro_shadow
 	jnz 1b
 	DONE
 
-/* Flags as the guest sees them: no trap flag, ever */
+/*
+ * Flags as the guest sees them: no trap flag, ever, and those that a bit test leaves
+ * undefined are not changed by an exit between the shift and it.
+ */
 GUEST micro_flags
 	sti
 1:	pushf
+	pop %rax
+	MIX
+	mov %rbx, %rax
+	shl $9, %rax
+	.rept 8
+	mov %rax, %rcx
+	.endr
+	btr $58, %rax
+	pushf
 	pop %rax
 	MIX
 	pushf
