@@ -9,6 +9,8 @@
 #include "engine.h"
 #include "machine.h"
 
+#define PAGES_AT_FIRST		4096
+
 void *kvmft_engine_alloc(size_t size, enum kvmft_mode mode, struct kvmft_vcpu *vcpu)
 {
 	struct kvmft_engine *engine;
@@ -55,21 +57,19 @@ void kvmft_engine_end(struct kvmft_engine *engine, enum kvmft_end end, const cha
 	engine->vcpu->ended(engine->vcpu, end);
 }
 
-/* Collecting pages: the number alone first, then their list. */
-static int count_page(void *ctx, u64 addr, u64 hash)
-{
-	struct kvmft_pages *pages = ctx;
-
-	pages->nr++;
-	return 0;
-}
-
 static int note_page(void *ctx, u64 addr, u64 hash)
 {
 	struct kvmft_pages *pages = ctx;
 
-	if (pages->nr == pages->max)
-		return -EAGAIN;
+	if (pages->nr == pages->max) {
+		size_t max = pages->max ? 2 * pages->max : PAGES_AT_FIRST;
+		void *more = kvrealloc(pages->page, max * sizeof(*pages->page), GFP_KERNEL_ACCOUNT);
+
+		if (!more)
+			return -ENOMEM;
+		pages->page = more;
+		pages->max = max;
+	}
 	pages->page[pages->nr++] = (struct kvmft_page) { .addr = addr, .hash = hash };
 	return 0;
 }
@@ -79,15 +79,6 @@ int kvmft_pages_collect(struct kvmft_pages *pages, struct kvmft_vm *vm)
 	int ret;
 
 	memset(pages, 0, sizeof(*pages));
-	ret = kvmft_machine_pages(vm, count_page, pages);
-	if (ret)
-		return ret;
-	/* The VMM's other threads may be writing; they should not. */
-	pages->max = pages->nr + 64;
-	pages->nr = 0;
-	pages->page = kvmalloc_array(pages->max, sizeof(*pages->page), GFP_KERNEL_ACCOUNT);
-	if (!pages->page)
-		return -ENOMEM;
 	ret = kvmft_machine_pages(vm, note_page, pages);
 	if (ret)
 		kvmft_pages_free(pages);

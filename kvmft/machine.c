@@ -15,6 +15,8 @@
 
 #include "machine.h"
 
+#define PAGES_AT_ONCE		64
+
 KVMFT_CALLEE(kvm_pmu_refresh, "kvm");
 
 struct kvmft_hook *const kvmft_vm_callees[] = {
@@ -301,24 +303,58 @@ bool kvmft_machine_halted(const struct kvmft_vm *vm)
 	return vm->vcpu->arch.mp_state != KVM_MP_STATE_RUNNABLE;
 }
 
-/* Hash one page; 0: it is zero. */
-static int hash_page(struct kvm_memory_slot *slot, gfn_t gfn, void *bounce, u64 *hash)
+/* Most of a young guest's memory is zero, and this is cheaper than its hash. */
+static bool page_is_zero(const u64 *word)
 {
-	unsigned long addr = __gfn_to_hva_memslot(slot, gfn);
-	const void *bytes = bounce;
-	struct page *page = NULL;
+	const u64 *end = word + PAGE_SIZE / sizeof(*word);
 
-	/* Without a fault, if it is there: most of a young guest's memory is not. */
-	if (get_user_pages_fast_only(addr, 1, 0, &page) == 1)
+	for (; word < end; word += 8)
+		if (word[0] | word[1] | word[2] | word[3] | word[4] | word[5] | word[6] | word[7])
+			return false;
+	return true;
+}
+
+/* Hash the page at @addr of the VMM's, its content in @page if it was there; 0: it is zero. */
+static int hash_page(unsigned long addr, struct page *page, void *bounce, u64 *hash)
+{
+	const void *bytes = bounce;
+
+	if (page)
 		bytes = kmap_local_page(page);
 	else if (copy_from_user(bounce, (void __user *)addr, PAGE_SIZE))
 		return -EFAULT;
-	*hash = memchr_inv(bytes, 0, PAGE_SIZE) ? xxh64(bytes, PAGE_SIZE, 0) ?: 1 : 0;
-	if (page) {
+	*hash = page_is_zero(bytes) ? 0 : xxh64(bytes, PAGE_SIZE, 0) ?: 1;
+	if (page)
 		kunmap_local(bytes);
-		put_page(page);
-	}
 	return 0;
+}
+
+/* A slot's pages, several at a time: finding one costs as much as seeing that it is zero. */
+static int slot_pages(struct kvm_memory_slot *slot, void *bounce,
+		      int (*fn)(void *ctx, u64 addr, u64 hash), void *ctx)
+{
+	struct page *pages[PAGES_AT_ONCE];
+	unsigned long at, addr;
+	int i, nr, ret = 0;
+	u64 hash;
+
+	for (at = 0; at < slot->npages && !ret; at += max(nr, 1)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+		addr = __gfn_to_hva_memslot(slot, slot->base_gfn + at);
+		/* Those that are there, up to the first that is not. */
+		nr = get_user_pages_fast_only(addr, min_t(unsigned long, slot->npages - at,
+							  PAGES_AT_ONCE), 0, pages);
+		for (i = 0; i < max(nr, 1) && !ret; i++) {
+			ret = hash_page(addr + i * PAGE_SIZE, nr > 0 ? pages[i] : NULL, bounce, &hash);
+			if (!ret && hash)
+				ret = fn(ctx, gfn_to_gpa(slot->base_gfn + at + i), hash);
+		}
+		for (i = 0; i < nr; i++)
+			put_page(pages[i]);
+	}
+	return ret;
 }
 
 int kvmft_machine_pages(struct kvmft_vm *vm, int (*fn)(void *ctx, u64 addr, u64 hash), void *ctx)
@@ -327,8 +363,6 @@ int kvmft_machine_pages(struct kvmft_vm *vm, int (*fn)(void *ctx, u64 addr, u64 
 	struct rb_node *node;
 	void *bounce;
 	int ret = 0;
-	u64 hash;
-	gfn_t i;
 
 	bounce = (void *)__get_free_page(GFP_KERNEL);
 	if (!bounce)
@@ -336,18 +370,8 @@ int kvmft_machine_pages(struct kvmft_vm *vm, int (*fn)(void *ctx, u64 addr, u64 
 	for (node = rb_first(&slots->gfn_tree); node && !ret; node = rb_next(node)) {
 		struct kvm_memory_slot *slot = slot_of(node, slots);
 
-		if (!is_guest_memory(slot))
-			continue;
-		for (i = 0; i < slot->npages && !ret; i++) {
-			if (fatal_signal_pending(current)) {
-				ret = -EINTR;
-				break;
-			}
-			cond_resched();
-			ret = hash_page(slot, slot->base_gfn + i, bounce, &hash);
-			if (!ret && hash)
-				ret = fn(ctx, gfn_to_gpa(slot->base_gfn + i), hash);
-		}
+		if (is_guest_memory(slot))
+			ret = slot_pages(slot, bounce, fn, ctx);
 	}
 	free_page((unsigned long)bounce);
 	/* Its memory may have gone before. */
