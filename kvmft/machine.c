@@ -347,7 +347,8 @@ static int slot_pages(struct kvm_memory_slot *slot, void *bounce,
 		nr = get_user_pages_fast_only(addr, min_t(unsigned long, slot->npages - at,
 							  PAGES_AT_ONCE), 0, pages);
 		for (i = 0; i < max(nr, 1) && !ret; i++) {
-			ret = hash_page(addr + i * PAGE_SIZE, nr > 0 ? pages[i] : NULL, bounce, &hash);
+			ret = hash_page(addr + i * PAGE_SIZE, nr > 0 ? pages[i] : NULL, bounce,
+					&hash);
 			if (!ret && hash)
 				ret = fn(ctx, gfn_to_gpa(slot->base_gfn + at + i), hash);
 		}

@@ -178,6 +178,11 @@ def dump(path, out, first=None, last=None):
             print(describe(entry), file=out)
 
 
+def _interrupts(found):
+    """Is this input an interrupt, and not the end of one, or bytes?"""
+    return found.type != codec.BYTES and (found.type != codec.LINE or found.level)
+
+
 class _Counts:
     """Sums over the entries of a log."""
 
@@ -185,6 +190,7 @@ class _Counts:
         self.number = collections.Counter()     # by type
         self.bytes = collections.Counter()
         self.boundaries = collections.Counter() # by kind
+        self.interrupts = collections.Counter() # those of them that have an interrupt, by kind
         self.timers = self.timer_bytes = 0      # at boundaries without other inputs
         self.last = None
 
@@ -195,6 +201,7 @@ class _Counts:
         self.last = entry
         if entry.type == codec.BOUNDARY:
             self.boundaries[entry.at] += 1
+            self.interrupts[entry.at] += any(_interrupts(found) for found in entry.inputs)
             if entry.inputs and all(found.type == codec.TIMER for found in entry.inputs):
                 self.timers += len(entry.inputs)
                 self.timer_bytes += entry.size
@@ -210,9 +217,11 @@ def stat(path, out):
     for entry in entries(path):
         counts.add(entry)
     size = os.stat(path).st_size
-    positions = counts.boundaries[codec.AT_POSITION]
-    boundaries = counts.number[codec.BOUNDARY]
-    share = f'{100 * positions / boundaries:.1f}%' if boundaries else 'none'
+
+    def at_position(kinds):
+        total = kinds.total()
+        share = f'{100 * kinds[codec.AT_POSITION] / total:.1f}%' if total else 'none'
+        return f'at a position: {kinds[codec.AT_POSITION]} of {total} ({share})'
 
     def row(name, number, total):
         print(f'{name:<10}{number:>12}{total:>14}', file=out)
@@ -225,7 +234,8 @@ def stat(path, out):
     print(f'bytes of the file: {size}\n'
           f'bytes a tsc entry: {_average(counts.bytes[codec.TSC], counts.number[codec.TSC])}\n'
           f'bytes a timer input: {_average(counts.timer_bytes, counts.timers)}\n'
-          f'boundaries at a position: {positions} of {boundaries} ({share})\n'
+          f'boundaries {at_position(counts.boundaries)}\n'
+          f'interrupts {at_position(counts.interrupts)}\n'
           f'last entry: {describe(counts.last) if counts.last else "none"}', file=out)
     if not counts.last or counts.last.type != codec.END:
         print('the log has no end: recording was cut off', file=out)
