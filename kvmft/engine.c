@@ -62,13 +62,13 @@ static int note_page(void *ctx, u64 addr, u64 hash)
 	struct kvmft_pages *pages = ctx;
 
 	if (pages->nr == pages->max) {
-		size_t max = pages->max ? 2 * pages->max : PAGES_AT_FIRST;
-		void *more = kvrealloc(pages->page, max * sizeof(*pages->page), GFP_KERNEL_ACCOUNT);
+		void *more = kvrealloc(pages->page, 2 * pages->max * sizeof(*pages->page),
+				       GFP_KERNEL_ACCOUNT);
 
 		if (!more)
 			return -ENOMEM;
 		pages->page = more;
-		pages->max = max;
+		pages->max *= 2;
 	}
 	pages->page[pages->nr++] = (struct kvmft_page) { .addr = addr, .hash = hash };
 	return 0;
@@ -78,7 +78,11 @@ int kvmft_pages_collect(struct kvmft_pages *pages, struct kvmft_vm *vm)
 {
 	int ret;
 
-	memset(pages, 0, sizeof(*pages));
+	pages->nr = 0;
+	pages->max = PAGES_AT_FIRST;
+	pages->page = kvmalloc_array(pages->max, sizeof(*pages->page), GFP_KERNEL_ACCOUNT);
+	if (!pages->page)
+		return -ENOMEM;
 	ret = kvmft_machine_pages(vm, note_page, pages);
 	if (ret)
 		kvmft_pages_free(pages);

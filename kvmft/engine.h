@@ -85,7 +85,7 @@ struct kvmft_page {
 
 /**
  * struct kvmft_pages - such pages, in the order of addresses
- * @page: the list
+ * @page: the list; NULL: not collected
  * @nr: their number
  * @max: room for so many
  */

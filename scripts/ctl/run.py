@@ -239,7 +239,7 @@ class Recording(Run):
             say(f'nothing was recorded: {self.path} is removed')
             return 1
         size = os.stat(self.path).st_size
-        done = f'{status.seq:,} entries, {size:,} bytes, {self.seconds:.1f} s: {self.path}'
+        done = f'{status.seq:,} entries, {size:,} bytes, {self.seconds:.2f} s: {self.path}'
         if status.end != uapi.End.FINISHED or self.unwritten:
             self.failed(problem or self.unwritten or self.cause)
             say(f'incomplete: {done}')
@@ -285,7 +285,7 @@ class Replaying(Run):
         done = ''
         if status:
             done = (f'{status.seq:,} entries, {status.digests:,} digests, {status.landings:,} landings, '
-                    f'{self.seconds:.1f} s: {self.path}')
+                    f'{self.seconds:.2f} s: {self.path}')
         if status and status.end == uapi.End.FINISHED:
             say(f'replayed {done}')
             return 0
