@@ -11,35 +11,31 @@
 
 #define PAGES_AT_FIRST		4096
 
-void *kvmft_engine_alloc(size_t size, enum kvmft_mode mode, struct kvmft_vcpu *vcpu)
+void *kvmft_engine_alloc(size_t size, enum kvmft_mode mode, struct kvmft_vcpu *vcpu,
+			 struct kvmft_transport *transport)
 {
-	struct kvmft_engine *engine;
-	u8 *ring;
+	struct kvmft_engine *engine = kvzalloc(size, GFP_KERNEL_ACCOUNT);
 
-	engine = kvzalloc(size, GFP_KERNEL_ACCOUNT);
-	ring = kvmalloc(KVMFT_RING_SIZE, GFP_KERNEL_ACCOUNT);
-	if (!engine || !ring) {
-		kvfree(ring);
-		kvfree(engine);
+	if (!engine)
 		return NULL;
-	}
 	engine->mode = mode;
 	engine->vcpu = vcpu;
+	engine->transport = transport;
+	engine->log = &transport->log;
 	kvmft_codec_init(&engine->codec);
-	kvmft_log_init(&engine->log, ring, KVMFT_RING_SIZE);
 	return engine;
 }
 
 void kvmft_engine_free(struct kvmft_engine *engine)
 {
-	kvfree(engine->log.buf);
+	kvmft_transport_free(engine->transport);
 	kvfree(engine);
 }
 
 void kvmft_engine_cancel(struct kvmft_engine *engine)
 {
 	WRITE_ONCE(engine->cancelled, true);
-	kvmft_logfile_wake(&engine->file);
+	kvmft_transport_wake(engine->transport);
 }
 
 void kvmft_engine_end(struct kvmft_engine *engine, enum kvmft_end end, const char *fmt, ...)

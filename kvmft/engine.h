@@ -5,17 +5,11 @@
 #ifndef _KVMFT_ENGINE_H
 #define _KVMFT_ENGINE_H
 
-#include <linux/fs.h>
-#include <linux/sizes.h>
-
-#include "logfile.h"
+#include "entry.h"
+#include "transport.h"
 #include "vcpu.h"
 
-/*
- * Memory of the ring: all that is published fits into one block; and what a boundary finds
- * free of it before the guest runs on.
- */
-#define KVMFT_RING_SIZE		KVMFT_BLOCK_MAX
+/* What a boundary finds free of the ring before the guest runs on. */
 #define KVMFT_RING_RESERVE	(4 * KVMFT_ENTRY_SIZE_MAX)
 
 /**
@@ -38,9 +32,9 @@ struct kvmft_progress {
  * struct kvmft_engine - an engine
  * @mode: recording or replaying
  * @vcpu: whose
+ * @transport: where its log goes to, or comes from
+ * @log: the ring: that of @transport
  * @codec: of @log
- * @log: the ring
- * @file: the file at its other end
  * @progress: written by the vCPU's thread alone, each value at once
  * @cancelled: it has to let go of the vCPU's thread; set by kvmft_engine_cancel()
  * @end: replay is over, the vCPU goes no further; @reason says why
@@ -51,9 +45,9 @@ struct kvmft_progress {
 struct kvmft_engine {
 	enum kvmft_mode mode;
 	struct kvmft_vcpu *vcpu;
+	struct kvmft_transport *transport;
+	struct kvmft_log *log;
 	struct kvmft_codec codec;
-	struct kvmft_log log;
-	struct kvmft_logfile file;
 	struct kvmft_progress progress;
 	bool cancelled;
 	enum kvmft_end end;
@@ -62,8 +56,10 @@ struct kvmft_engine {
 	u8 bytes[KVMFT_ENTRY_SIZE_MAX];
 };
 
-/* Memory and ring of an engine that is the first member of a structure of @size bytes. */
-void *kvmft_engine_alloc(size_t size, enum kvmft_mode mode, struct kvmft_vcpu *vcpu);
+/* Memory of an engine that is the first member of a structure of @size bytes. */
+void *kvmft_engine_alloc(size_t size, enum kvmft_mode mode, struct kvmft_vcpu *vcpu,
+			 struct kvmft_transport *transport);
+/* With its transport. */
 void kvmft_engine_free(struct kvmft_engine *engine);
 
 /*
@@ -126,13 +122,19 @@ enum kvmft_sleep {
 
 enum kvmft_sleep kvmft_engine_sleep(enum kvmft_space space, u64 addr, const void *data, u32 len);
 
-/* kvmft_session_record: write a log of @vcpu to @file. */
-struct kvmft_engine *kvmft_record_start(struct kvmft_vcpu *vcpu, struct file *file, u32 align_us);
 /*
- * kvmft_session_replay: run @vcpu by the log in @file.  Overflow interrupts come up to @margin
- * conditional branches late.
+ * Both own @transport from now on, and close and free it when they fail.
+ *
+ * kvmft_session_record: write a log of @vcpu to @transport.
  */
-struct kvmft_engine *kvmft_replay_start(struct kvmft_vcpu *vcpu, struct file *file, u64 margin);
+struct kvmft_engine *kvmft_record_start(struct kvmft_vcpu *vcpu, struct kvmft_transport *transport,
+					u32 align_us);
+/*
+ * kvmft_session_replay: run @vcpu by the log from @transport.  Overflow interrupts come up to
+ * @margin conditional branches late.
+ */
+struct kvmft_engine *kvmft_replay_start(struct kvmft_vcpu *vcpu, struct kvmft_transport *transport,
+					u64 margin);
 
 /*
  * Wake the vCPU's thread where it waits for the log: it will not wait again.  The VM may go

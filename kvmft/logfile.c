@@ -13,6 +13,8 @@
 #include <linux/kthread.h>
 #include <linux/slab.h>
 
+#include "block.h"
+#include "entry.h"
 #include "logfile.h"
 
 /* Write whatever there is after this time. */
@@ -20,20 +22,33 @@
 
 #define HEADER_SIZE	sizeof(struct kvmft_block_header)
 
-static __printf(3, 4) int fail(struct kvmft_logfile *lf, int error, const char *fmt, ...)
-{
-	va_list args;
+/* Memory of the ring: all that is published fits into one block. */
+#define RING_SIZE	KVMFT_BLOCK_MAX
 
-	va_start(args, fmt);
-	vsnprintf(lf->reason, sizeof(lf->reason), fmt, args);
-	va_end(args);
-	/* Pairs with kvmft_logfile_error(): then the reason is complete. */
-	smp_store_release(&lf->error, error);
-	wake_up_all(&lf->wait);
-	return error;
-}
+/* Writing begins with so many bytes in the ring. */
+#define WRITE_SIZE	32768
 
-static int write_all(struct kvmft_logfile *lf, const void *buf, size_t len)
+/**
+ * struct logfile - the file at one end of a ring
+ * @transport: the ring, and errors
+ * @file: the file
+ * @pos: where in it
+ * @codec: of the entries that passed
+ * @thread: moves them
+ * @block: a block's header and entries
+ */
+struct logfile {
+	struct kvmft_transport transport;
+	struct file *file;
+	loff_t pos;
+	struct kvmft_codec codec;
+	struct task_struct *thread;
+	u8 *block;
+};
+
+#define fail(lf, ...)	kvmft_transport_fail(&(lf)->transport, __VA_ARGS__)
+
+static int write_all(struct logfile *lf, const void *buf, size_t len)
 {
 	ssize_t done;
 
@@ -71,14 +86,14 @@ static int count_entries(struct kvmft_codec *codec, const u8 *bytes, size_t len,
 	return n && n != -EAGAIN ? n : nr;
 }
 
-static int write_block(struct kvmft_logfile *lf)
+static int write_block(struct logfile *lf)
 {
 	u8 *entries = lf->block + HEADER_SIZE;
 	u64 seq = lf->codec.seq;
 	size_t len, used;
 	int nr, ret;
 
-	len = kvmft_log_peek(lf->log, entries, KVMFT_BLOCK_MAX);
+	len = kvmft_log_peek(&lf->transport.log, entries, KVMFT_BLOCK_MAX);
 	nr = count_entries(&lf->codec, entries, len, &used);
 	if (nr <= 0 || used < len)
 		return fail(lf, nr < 0 ? nr : -EIO, "entry %llu can not be encoded (error %d)",
@@ -87,34 +102,34 @@ static int write_block(struct kvmft_logfile *lf)
 	ret = write_all(lf, lf->block, HEADER_SIZE + used);
 	if (ret)
 		return ret;
-	kvmft_log_consume(lf->log, used);
-	wake_up_all(&lf->wait);
+	kvmft_log_consume(&lf->transport.log, used);
+	wake_up_all(&lf->transport.wait);
 	return 0;
 }
 
 static int write_thread(void *data)
 {
-	struct kvmft_logfile *lf = data;
+	struct logfile *lf = data;
 	bool stop = false;
 
 	while (!stop) {
-		wait_event_idle_timeout(lf->wait,
-					kvmft_log_used(lf->log) >= KVMFT_WRITE_SIZE ||
-					READ_ONCE(lf->stop), WRITE_INTERVAL);
-		/* Pairs with kvmft_logfile_close(): what came before is seen below. */
-		stop = smp_load_acquire(&lf->stop);
-		while (!lf->error && kvmft_log_used(lf->log))
+		wait_event_idle_timeout(lf->transport.wait,
+					kvmft_log_used(&lf->transport.log) >= WRITE_SIZE ||
+					READ_ONCE(lf->transport.stop), WRITE_INTERVAL);
+		/* Pairs with kvmft_transport_close(): what came before is seen below. */
+		stop = smp_load_acquire(&lf->transport.stop);
+		while (!lf->transport.error && kvmft_log_used(&lf->transport.log))
 			write_block(lf);
-		if (lf->error) {
-			kvmft_log_consume(lf->log, kvmft_log_used(lf->log));
-			wake_up_all(&lf->wait);
+		if (lf->transport.error) {
+			kvmft_log_consume(&lf->transport.log, kvmft_log_used(&lf->transport.log));
+			wake_up_all(&lf->transport.wait);
 		}
 	}
 	return 0;
 }
 
 /* Returns the number of bytes, less than @len at the file's end. */
-static ssize_t read_all(struct kvmft_logfile *lf, void *buf, size_t len)
+static ssize_t read_all(struct logfile *lf, void *buf, size_t len)
 {
 	size_t have = 0;
 	ssize_t done;
@@ -131,13 +146,13 @@ static ssize_t read_all(struct kvmft_logfile *lf, void *buf, size_t len)
 	return have;
 }
 
-static int fail_short(struct kvmft_logfile *lf)
+static int fail_short(struct logfile *lf)
 {
 	return fail(lf, -ENODATA, "the log is truncated at entry %llu", lf->codec.seq);
 }
 
 /* One block, from the file into the ring.  1: there is none any more. */
-static int read_block(struct kvmft_logfile *lf)
+static int read_block(struct logfile *lf)
 {
 	const struct kvmft_block_header *header = (struct kvmft_block_header *)lf->block;
 	u8 *entries = lf->block + HEADER_SIZE;
@@ -169,13 +184,13 @@ static int read_block(struct kvmft_logfile *lf)
 	if (nr == -ENOMEM)
 		return fail(lf, nr, "out of memory at entry %llu of the log", seq);
 
-	WRITE_ONCE(lf->wanted, used);
-	wait_event_idle(lf->wait, READ_ONCE(lf->stop) || kvmft_log_space(lf->log) >= used);
-	if (!READ_ONCE(lf->stop)) {
-		kvmft_log_put(lf->log, entries, used);
-		kvmft_log_publish(lf->log);
+	WRITE_ONCE(lf->transport.wanted, used);
+	wait_event_idle(lf->transport.wait, READ_ONCE(lf->transport.stop) || kvmft_log_space(&lf->transport.log) >= used);
+	if (!READ_ONCE(lf->transport.stop)) {
+		kvmft_log_put(&lf->transport.log, entries, used);
+		kvmft_log_publish(&lf->transport.log);
 	}
-	wake_up_all(&lf->wait);
+	wake_up_all(&lf->transport.wait);
 	/* What comes before a malformed entry is replayed: the fault may be there already. */
 	if (nr != le32_to_cpu(header->nr) || used != len)
 		return fail(lf, -EBADMSG, "entry %llu of the log is malformed", lf->codec.seq);
@@ -184,110 +199,101 @@ static int read_block(struct kvmft_logfile *lf)
 
 static int read_thread(void *data)
 {
-	struct kvmft_logfile *lf = data;
+	struct logfile *lf = data;
 	int ret = 0;
 
-	while (!ret && !READ_ONCE(lf->stop))
+	while (!ret && !READ_ONCE(lf->transport.stop))
 		ret = read_block(lf);
 	/* Pairs with the replay's fetch(): all of it is in the ring. */
-	smp_store_release(&lf->ended, true);
-	wake_up_all(&lf->wait);
+	smp_store_release(&lf->transport.ended, true);
+	wake_up_all(&lf->transport.wait);
 	/* kthread_stop() waits for it in any case. */
-	wait_event_idle(lf->wait, READ_ONCE(lf->stop));
+	wait_event_idle(lf->transport.wait, READ_ONCE(lf->transport.stop));
 	return 0;
 }
 
-static int start(struct kvmft_logfile *lf, struct file *file, struct kvmft_log *log)
+static int close_file(struct kvmft_transport *transport)
 {
-	lf->file = get_file(file);
-	lf->pos = 0;
-	lf->log = log;
-	kvmft_codec_init(&lf->codec);
-	init_waitqueue_head(&lf->wait);
-	lf->stop = false;
-	lf->wanted = 0;
-	lf->ended = false;
-	lf->error = 0;
-	lf->block = kvmalloc(HEADER_SIZE + KVMFT_BLOCK_MAX, GFP_KERNEL_ACCOUNT);
-	return lf->block ? 0 : -ENOMEM;
-}
-
-static int run(struct kvmft_logfile *lf, int (*thread)(void *), const char *name)
-{
-	lf->thread = kthread_run(thread, lf, "%s", name);
-	if (!IS_ERR(lf->thread)) {
-		get_task_struct(lf->thread);
-		return 0;
-	}
-	return PTR_ERR(lf->thread);
-}
-
-static void let_go(struct kvmft_logfile *lf)
-{
-	kvfree(lf->block);
-	fput(lf->file);
-}
-
-int kvmft_logfile_write(struct kvmft_logfile *lf, struct file *file, struct kvmft_log *log)
-{
-	struct kvmft_file_header header;
-	int ret;
-
-	ret = start(lf, file, log);
-	if (!ret) {
-		kvmft_file_header_make(&header);
-		ret = write_all(lf, &header, sizeof(header));
-	}
-	if (!ret)
-		ret = run(lf, write_thread, "kvmft-log-write");
-	if (ret)
-		let_go(lf);
-	return ret;
-}
-
-int kvmft_logfile_read(struct kvmft_logfile *lf, struct file *file, struct kvmft_log *log)
-{
-	struct kvmft_file_header header;
-	u32 version;
-	int ret;
-
-	ret = start(lf, file, log);
-	if (!ret) {
-		ret = read_all(lf, &header, sizeof(header));
-		if (ret >= 0)
-			ret = ret < sizeof(header) ? -EBADMSG :
-						     kvmft_file_header_check(&header, &version);
-	}
-	if (!ret)
-		ret = run(lf, read_thread, "kvmft-log-read");
-	if (ret)
-		let_go(lf);
-	return ret;
-}
-
-int kvmft_logfile_close(struct kvmft_logfile *lf)
-{
+	struct logfile *lf = container_of(transport, struct logfile, transport);
 	int error;
 
-	/* Pairs with write_thread(). */
-	smp_store_release(&lf->stop, true);
-	wake_up_all(&lf->wait);
 	kthread_stop(lf->thread);
 	put_task_struct(lf->thread);
-	error = lf->error;
+	error = transport->error;
 	if (lf->file->f_mode & FMODE_WRITE && !error)
 		error = vfs_fsync(lf->file, 0);
-	let_go(lf);
+	kvfree(lf->block);
+	fput(lf->file);
 	return error;
 }
 
-int kvmft_logfile_error(const struct kvmft_logfile *lf)
+static const struct kvmft_transport_ops logfile_ops = {
+	.close = close_file,
+};
+
+/* The file's header is written or checked, @begin does that, before the thread starts. */
+static struct kvmft_transport *start(struct file *file, int (*begin)(struct logfile *lf),
+				     int (*thread)(void *), const char *name)
 {
-	/* Pairs with fail(). */
-	return smp_load_acquire(&lf->error);
+	struct logfile *lf;
+	int ret;
+
+	lf = kvzalloc(sizeof(*lf), GFP_KERNEL_ACCOUNT);
+	if (!lf)
+		return ERR_PTR(-ENOMEM);
+	ret = kvmft_transport_init(&lf->transport, &logfile_ops, RING_SIZE);
+	if (ret) {
+		kvfree(lf);
+		return ERR_PTR(ret);
+	}
+	lf->transport.wake_at = WRITE_SIZE;
+	lf->file = get_file(file);
+	kvmft_codec_init(&lf->codec);
+	lf->block = kvmalloc(HEADER_SIZE + KVMFT_BLOCK_MAX, GFP_KERNEL_ACCOUNT);
+	ret = lf->block ? begin(lf) : -ENOMEM;
+	if (ret)
+		goto let_go;
+	lf->thread = kthread_run(thread, lf, "%s", name);
+	if (IS_ERR(lf->thread)) {
+		ret = PTR_ERR(lf->thread);
+		goto let_go;
+	}
+	get_task_struct(lf->thread);
+	return &lf->transport;
+
+let_go:
+	kvfree(lf->block);
+	fput(lf->file);
+	kvmft_transport_free(&lf->transport);
+	return ERR_PTR(ret);
 }
 
-void kvmft_logfile_wake(struct kvmft_logfile *lf)
+static int write_header(struct logfile *lf)
 {
-	wake_up_all(&lf->wait);
+	struct kvmft_file_header header;
+
+	kvmft_file_header_make(&header);
+	return write_all(lf, &header, sizeof(header));
+}
+
+static int read_header(struct logfile *lf)
+{
+	struct kvmft_file_header header;
+	ssize_t have;
+	u32 version;
+
+	have = read_all(lf, &header, sizeof(header));
+	if (have < 0)
+		return have;
+	return have < sizeof(header) ? -EBADMSG : kvmft_file_header_check(&header, &version);
+}
+
+struct kvmft_transport *kvmft_logfile_write(struct file *file)
+{
+	return start(file, write_header, write_thread, "kvmft-log-write");
+}
+
+struct kvmft_transport *kvmft_logfile_read(struct file *file)
+{
+	return start(file, read_header, read_thread, "kvmft-log-read");
 }

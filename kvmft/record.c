@@ -125,7 +125,7 @@ static void put(struct kvmft_record *record, u32 state)
 		     engine->entry.type, len);
 		return;
 	}
-	if (!kvmft_log_put(&engine->log, engine->bytes, len)) {
+	if (!kvmft_log_put(engine->log, engine->bytes, len)) {
 		fail(record, KVMFT_END_LOG_ERROR, "one exit filled the log's ring");
 		return;
 	}
@@ -139,9 +139,9 @@ static void publish(struct kvmft_record *record)
 {
 	struct kvmft_engine *engine = &record->engine;
 
-	kvmft_log_publish(&engine->log);
-	if (kvmft_log_used(&engine->log) >= KVMFT_WRITE_SIZE)
-		kvmft_logfile_wake(&engine->file);
+	kvmft_log_publish(engine->log);
+	if (kvmft_log_used(engine->log) >= engine->transport->wake_at)
+		kvmft_transport_wake(engine->transport);
 }
 
 static struct kvmft_entry *new_entry(struct kvmft_record *record, enum kvmft_entry_type type)
@@ -210,13 +210,13 @@ static int wait_for_space(struct kvmft_record *record)
 	int ret;
 
 	publish(record);
-	if (likely(kvmft_log_space(&engine->log) >= KVMFT_RING_RESERVE))
+	if (likely(kvmft_log_space(engine->log) >= KVMFT_RING_RESERVE))
 		return 0;
 	kvmft_machine_sleep(vm);
-	kvmft_logfile_wake(&engine->file);
-	ret = wait_event_interruptible(engine->file.wait,
-				       kvmft_log_space(&engine->log) >= KVMFT_RING_RESERVE ||
-				       kvmft_logfile_error(&engine->file) ||
+	kvmft_transport_wake(engine->transport);
+	ret = wait_event_interruptible(engine->transport->wait,
+				       kvmft_log_space(engine->log) >= KVMFT_RING_RESERVE ||
+				       kvmft_transport_error(engine->transport) ||
 				       READ_ONCE(engine->cancelled));
 	kvmft_machine_wake(vm);
 	return ret || READ_ONCE(engine->cancelled) ? -EINTR : 0;
@@ -266,7 +266,7 @@ static int begin(struct kvmft_record *record)
 /* Move up to a batch of inputs from the queue into @entry. */
 static void take_inputs(struct kvmft_record *record, struct kvmft_entry *entry)
 {
-	bool space = kvmft_log_space(&record->engine.log) >=
+	bool space = kvmft_log_space(record->engine.log) >=
 		     KVMFT_RING_RESERVE + KVMFT_ENTRY_SIZE_MAX;
 	unsigned long flags;
 
@@ -292,7 +292,7 @@ static void applied(struct kvmft_record *record)
 	record->applying = false;
 	raw_spin_unlock_irqrestore(&record->lock, flags);
 	if (unlikely(READ_ONCE(record->closing)))
-		wake_up_all(&record->engine.file.wait);
+		wake_up_all(&record->engine.transport->wait);
 }
 
 /* Log and apply what is queued, here. */
@@ -339,8 +339,8 @@ static bool has_ended(struct kvmft_record *record)
 
 	if (engine->end)
 		return true;
-	if (unlikely(kvmft_logfile_error(&engine->file)))
-		kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "%s", engine->file.reason);
+	if (unlikely(kvmft_transport_error(engine->transport)))
+		kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "%s", engine->transport->reason);
 	else if (unlikely(record->failed))
 		kvmft_engine_end(engine, record->failed, NULL);
 	else if (unlikely(READ_ONCE(record->lost)))
@@ -472,8 +472,8 @@ static int record_quick_tsc(struct kvmft_vcpu *vcpu, u64 *value)
 
 	if (record->nudge != NUDGE_NONE || is_pending(record) ||
 	    engine->codec.seq - record->digest_seq >= DIGEST_INTERVAL ||
-	    kvmft_log_unpublished(&engine->log) >= KVMFT_WRITE_SIZE ||
-	    kvmft_log_space(&engine->log) < KVMFT_RING_RESERVE)
+	    kvmft_log_unpublished(engine->log) >= engine->transport->wake_at ||
+	    kvmft_log_space(engine->log) < KVMFT_RING_RESERVE)
 		return -EAGAIN;
 	record_tsc(vcpu, value);
 	return !engine->end && !record->failed;
@@ -593,31 +593,27 @@ static const struct kvmft_engine_ops record_ops = {
 	.input = record_input,
 };
 
-struct kvmft_engine *kvmft_record_start(struct kvmft_vcpu *vcpu, struct file *file, u32 align_us)
+struct kvmft_engine *kvmft_record_start(struct kvmft_vcpu *vcpu, struct kvmft_transport *transport,
+					u32 align_us)
 {
 	struct kvmft_record *record;
-	int ret;
+	int ret = -ENOMEM;
 
-	record = kvmft_engine_alloc(sizeof(*record), KVMFT_MODE_RECORD, vcpu);
+	record = kvmft_engine_alloc(sizeof(*record), KVMFT_MODE_RECORD, vcpu, transport);
 	if (!record)
-		return ERR_PTR(-ENOMEM);
+		goto close;
 	record->align_ns = align_us * (u64)NSEC_PER_USEC;
 	raw_spin_lock_init(&record->lock);
 	hrtimer_init(&record->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
 	record->timer.function = overdue;
 
-	ret = kvmft_logfile_write(&record->engine.file, file, &record->engine.log);
-	if (ret)
-		goto free;
 	ret = kvmft_vcpu_set_engine(vcpu, &record_ops, &record->engine);
-	if (ret)
-		goto close;
-	return &record->engine;
-
+	if (!ret)
+		return &record->engine;
+	kvfree(record);
 close:
-	kvmft_logfile_close(&record->engine.file);
-free:
-	kvmft_engine_free(&record->engine);
+	kvmft_transport_close(transport);
+	kvmft_transport_free(transport);
 	return ERR_PTR(ret);
 }
 
@@ -681,7 +677,7 @@ void kvmft_record_cancel(struct kvmft_engine *engine)
 	hrtimer_cancel(&record->timer);
 	kvmft_engine_cancel(engine);
 
-	wait_event(engine->file.wait, !READ_ONCE(record->applying));
+	wait_event(engine->transport->wait, !READ_ONCE(record->applying));
 	INIT_WORK_ONSTACK(&flush.work, flush_work_fn);
 	queue_work(system_unbound_wq, &flush.work);
 	flush_work(&flush.work);
@@ -696,7 +692,7 @@ int kvmft_record_close(struct kvmft_engine *engine, enum kvmft_end why)
 		put_end(record, why);
 	publish(record);
 	kvmft_pages_free(&record->pages);
-	return kvmft_logfile_close(&engine->file);
+	return kvmft_transport_close(engine->transport);
 }
 
 /* Cut @len bytes for @addr into inputs.  Returns their number, or -ENOMEM. */

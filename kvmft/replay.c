@@ -94,7 +94,7 @@ static int decode_next(struct kvmft_replay *replay)
 	int n;
 
 	for (;;) {
-		len = kvmft_log_peek(&engine->log, engine->bytes, size);
+		len = kvmft_log_peek(engine->log, engine->bytes, size);
 		n = kvmft_entry_decode(&engine->codec, &engine->entry, engine->bytes, len);
 		if (n != -EAGAIN || len < size || size == sizeof(engine->bytes))
 			break;
@@ -104,10 +104,10 @@ static int decode_next(struct kvmft_replay *replay)
 		return n == -EAGAIN ? 0 : n;
 	replay->len = n;
 	replay->have = true;
-	kvmft_log_consume(&engine->log, n);
-	if (wq_has_sleeper(&engine->file.wait) &&
-	    kvmft_log_space(&engine->log) >= READ_ONCE(engine->file.wanted))
-		kvmft_logfile_wake(&engine->file);
+	kvmft_log_consume(engine->log, n);
+	if (wq_has_sleeper(&engine->transport->wait) &&
+	    kvmft_log_space(engine->log) >= READ_ONCE(engine->transport->wanted))
+		kvmft_transport_wake(engine->transport);
 	return 1;
 }
 
@@ -130,18 +130,18 @@ static int try_fetch(struct kvmft_replay *replay)
 static int fetch(struct kvmft_replay *replay, bool sleep)
 {
 	struct kvmft_engine *engine = &replay->engine;
-	struct kvmft_logfile *file = &engine->file;
+	struct kvmft_transport *transport = engine->transport;
 	bool ended;
 	int ret;
 
 	while (!replay->have) {
 		/* In this order: what the reader put into the ring before it ended is seen. */
-		ended = smp_load_acquire(&file->ended);
+		ended = smp_load_acquire(&transport->ended);
 		ret = try_fetch(replay);
 		if (ret)
 			return ret < 0 ? ret : 0;
-		if (kvmft_logfile_error(file)) {
-			kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "%s", file->reason);
+		if (kvmft_transport_error(transport)) {
+			kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "%s", transport->reason);
 			return -EIO;
 		}
 		if (ended) {
@@ -151,8 +151,8 @@ static int fetch(struct kvmft_replay *replay, bool sleep)
 		}
 		if (sleep)
 			kvmft_machine_sleep(&engine->vcpu->vm);
-		ret = wait_event_interruptible(file->wait, kvmft_log_used(&engine->log) ||
-					       READ_ONCE(file->ended) ||
+		ret = wait_event_interruptible(transport->wait, kvmft_log_used(engine->log) ||
+					       READ_ONCE(transport->ended) ||
 					       READ_ONCE(engine->cancelled));
 		if (sleep)
 			kvmft_machine_wake(&engine->vcpu->vm);
@@ -172,8 +172,8 @@ static bool fetch_published(struct kvmft_replay *replay)
 
 	if (replay->have || try_fetch(replay) > 0)
 		return true;
-	kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "%s", kvmft_logfile_error(&engine->file) ?
-			 engine->file.reason : "the log ends in the middle of an instruction");
+	kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "%s", kvmft_transport_error(engine->transport) ?
+			 engine->transport->reason : "the log ends in the middle of an instruction");
 	return false;
 }
 
@@ -438,7 +438,7 @@ static bool at_position(struct kvmft_replay *replay)
 /* Replay is over: go no further.  KVM's SRCU is not held. */
 static void hold(struct kvmft_engine *engine)
 {
-	wait_event_interruptible(engine->file.wait, READ_ONCE(engine->cancelled));
+	wait_event_interruptible(engine->transport->wait, READ_ONCE(engine->cancelled));
 }
 
 static int replay_boundary(struct kvmft_vcpu *vcpu)
@@ -661,32 +661,28 @@ static const struct kvmft_engine_ops replay_ops = {
 	.input = replay_input,
 };
 
-struct kvmft_engine *kvmft_replay_start(struct kvmft_vcpu *vcpu, struct file *file, u64 margin)
+struct kvmft_engine *kvmft_replay_start(struct kvmft_vcpu *vcpu, struct kvmft_transport *transport,
+					u64 margin)
 {
 	struct kvmft_replay *replay;
-	int ret;
+	int ret = -ENOMEM;
 
-	replay = kvmft_engine_alloc(sizeof(*replay), KVMFT_MODE_REPLAY, vcpu);
+	replay = kvmft_engine_alloc(sizeof(*replay), KVMFT_MODE_REPLAY, vcpu, transport);
 	if (!replay)
-		return ERR_PTR(-ENOMEM);
-	replay->margin = margin;
-	ret = kvmft_logfile_read(&replay->engine.file, file, &replay->engine.log);
-	if (ret)
-		goto free;
-	ret = kvmft_vcpu_set_engine(vcpu, &replay_ops, &replay->engine);
-	if (ret)
 		goto close;
-	return &replay->engine;
-
+	replay->margin = margin;
+	ret = kvmft_vcpu_set_engine(vcpu, &replay_ops, &replay->engine);
+	if (!ret)
+		return &replay->engine;
+	kvfree(replay);
 close:
-	kvmft_logfile_close(&replay->engine.file);
-free:
-	kvmft_engine_free(&replay->engine);
+	kvmft_transport_close(transport);
+	kvmft_transport_free(transport);
 	return ERR_PTR(ret);
 }
 
 int kvmft_replay_close(struct kvmft_engine *engine)
 {
 	kvmft_pages_free(&of_engine(engine)->pages);
-	return kvmft_logfile_close(&engine->file);
+	return kvmft_transport_close(engine->transport);
 }

@@ -19,6 +19,7 @@
 #include <linux/poll.h>
 #include <linux/slab.h>
 
+#include "logfile.h"
 #include "session.h"
 #include "trace.h"
 
@@ -326,24 +327,34 @@ static int may_start(const struct kvmft_session *session)
 
 int kvmft_session_record(struct kvmft_session *session, struct file *log, u32 align_us)
 {
+	struct kvmft_transport *transport;
 	int ret;
 
 	mutex_lock(&session->lock);
 	ret = may_start(session);
+	if (!ret) {
+		transport = kvmft_logfile_write(log);
+		ret = PTR_ERR_OR_ZERO(transport);
+	}
 	if (!ret)
-		ret = set_engine(session, kvmft_record_start(&session->vcpu, log, align_us));
+		ret = set_engine(session, kvmft_record_start(&session->vcpu, transport, align_us));
 	mutex_unlock(&session->lock);
 	return ret;
 }
 
 int kvmft_session_replay(struct kvmft_session *session, struct file *log, u64 margin)
 {
+	struct kvmft_transport *transport;
 	int ret;
 
 	mutex_lock(&session->lock);
 	ret = may_start(session);
+	if (!ret) {
+		transport = kvmft_logfile_read(log);
+		ret = PTR_ERR_OR_ZERO(transport);
+	}
 	if (!ret)
-		ret = set_engine(session, kvmft_replay_start(&session->vcpu, log, margin));
+		ret = set_engine(session, kvmft_replay_start(&session->vcpu, transport, margin));
 	mutex_unlock(&session->lock);
 	return ret;
 }
@@ -383,7 +394,7 @@ int kvmft_session_finish(struct kvmft_session *session)
 		return -EINTR;
 	if (session->end != KVMFT_END_FINISHED)
 		return -EIO;
-	return kvmft_logfile_error(&session->engine->file);
+	return kvmft_transport_error(session->engine->transport);
 }
 
 int kvmft_session_init(void)

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A transport: the log's ring, and who moves entries between it and another place.  One end of
+ * the ring is the engine's, on the vCPU's thread; at the other a thread of the transport's own
+ * is at work (logfile.c).
+ */
+#ifndef _KVMFT_TRANSPORT_H
+#define _KVMFT_TRANSPORT_H
+
+#include <linux/stdarg.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+
+#include "log.h"
+
+struct kvmft_transport;
+
+/**
+ * struct kvmft_transport_ops - what is special about one
+ * @close: stop its threads, when all that is in the ring has gone where it goes; no entries will
+ *	be put, or are wanted.  Returns its error, or what went wrong in the end.  Sleeps
+ */
+struct kvmft_transport_ops {
+	int (*close)(struct kvmft_transport *transport);
+};
+
+/**
+ * struct kvmft_transport - a transport
+ * @ops: see there
+ * @log: the ring
+ * @wait: both sides sleep here
+ * @wake_at: recording: so many bytes in the ring are worth a wake-up
+ * @wanted: replaying: space in the ring that the next entries need
+ * @stop: it is being closed
+ * @ended: replaying: no more entries will come, and all are in the ring
+ * @error: what went wrong, negative; @reason is valid then
+ * @reason: for people
+ */
+struct kvmft_transport {
+	const struct kvmft_transport_ops *ops;
+	struct kvmft_log log;
+	wait_queue_head_t wait;
+	size_t wake_at;
+	size_t wanted;
+	bool stop;
+	bool ended;
+	int error;
+	char reason[160];
+};
+
+/* @size: of the ring, a power of two.  -ENOMEM. */
+int kvmft_transport_init(struct kvmft_transport *transport, const struct kvmft_transport_ops *ops,
+			 size_t size);
+
+/* See &struct kvmft_transport_ops.  @error and @reason stay until it is freed. */
+int kvmft_transport_close(struct kvmft_transport *transport);
+
+/* It is the first member of what is freed with kvfree(). */
+void kvmft_transport_free(struct kvmft_transport *transport);
+
+/* Returns @error. */
+__printf(3, 4) int kvmft_transport_fail(struct kvmft_transport *transport, int error,
+					const char *fmt, ...);
+
+/* Its error, or 0. */
+int kvmft_transport_error(const struct kvmft_transport *transport);
+
+/* There is something in the ring, or space. */
+void kvmft_transport_wake(struct kvmft_transport *transport);
+
+#endif /* _KVMFT_TRANSPORT_H */
