@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <linux/err.h>
 #include <linux/file.h>
+#include <linux/net.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
@@ -69,7 +70,7 @@ static long session_status(struct kvmft_session *session, void __user *arg)
 	ret = copy_in_struct(&status, reserved, arg);
 	if (ret)
 		return ret;
-	if (memchr_inv(status.reserved, 0, sizeof(status.reserved)))
+	if (status.reserved)
 		return -EINVAL;
 	user_size = status.size;
 	memset(&status, 0, sizeof(status));
@@ -154,6 +155,42 @@ static long session_replay(struct kvmft_session *session, void __user *arg)
 	return ret;
 }
 
+static long session_pair(struct kvmft_session *session, void __user *arg)
+{
+	struct kvmft_channel_config config;
+	struct kvmft_verdict_report report;
+	struct kvmft_session_pair pair;
+	struct socket *sock;
+	int ret;
+
+	ret = copy_in_struct(&pair, reserved, arg);
+	if (ret)
+		return ret;
+	if (pair.pad || memchr_inv(pair.reserved, 0, sizeof(pair.reserved)) ||
+	    (pair.role != KVMFT_ROLE_PRIMARY && pair.role != KVMFT_ROLE_BACKUP) ||
+	    (pair.role == KVMFT_ROLE_BACKUP && pair.align_us))
+		return -EINVAL;
+	if (!pair.heartbeat_ms || pair.heartbeat_ms > KVMFT_HEARTBEAT_MAX ||
+	    pair.timeout_ms < 3 * pair.heartbeat_ms || pair.timeout_ms > KVMFT_TIMEOUT_MAX ||
+	    pair.align_us > KVMFT_ALIGN_MAX)
+		return -ERANGE;
+	config = (struct kvmft_channel_config) {
+		.role = pair.role,
+		.generation = pair.generation,
+		.heartbeat_ms = pair.heartbeat_ms,
+		.timeout_ms = pair.timeout_ms,
+	};
+	memcpy(config.session, pair.id, sizeof(config.session));
+	sock = sockfd_lookup(pair.socket_fd, &ret);
+	if (!sock)
+		return ret;
+	kvmft_selftest_report(&report);
+	ret = kvmft_session_pair(session, sock, &config, pair.align_us,
+				 kvmft_verdict_margin(&report));
+	sockfd_put(sock);
+	return ret;
+}
+
 static long session_input(struct kvmft_session *session, void __user *arg)
 {
 	struct kvmft_session_input input;
@@ -193,6 +230,8 @@ static long session_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return session_record(sf->session, user);
 	case KVMFT_SESSION_REPLAY:
 		return session_replay(sf->session, user);
+	case KVMFT_SESSION_PAIR:
+		return session_pair(sf->session, user);
 	case KVMFT_SESSION_INPUT:
 		return session_input(sf->session, user);
 	case KVMFT_SESSION_FINISH:

@@ -16,12 +16,16 @@ void *kvmft_engine_alloc(size_t size, enum kvmft_mode mode, struct kvmft_vcpu *v
 {
 	struct kvmft_engine *engine = kvzalloc(size, GFP_KERNEL_ACCOUNT);
 
-	if (!engine)
+	if (!engine) {
+		kvmft_transport_close(transport);
+		kvmft_transport_free(transport);
 		return NULL;
+	}
 	engine->mode = mode;
 	engine->vcpu = vcpu;
 	engine->transport = transport;
 	engine->log = &transport->log;
+	transport->seq = &engine->progress.seq;
 	kvmft_codec_init(&engine->codec);
 	return engine;
 }

@@ -56,7 +56,10 @@ struct kvmft_engine {
 	u8 bytes[KVMFT_ENTRY_SIZE_MAX];
 };
 
-/* Memory of an engine that is the first member of a structure of @size bytes. */
+/*
+ * Memory of an engine that is the first member of a structure of @size bytes; NULL, and
+ * @transport is closed and freed, without it.
+ */
 void *kvmft_engine_alloc(size_t size, enum kvmft_mode mode, struct kvmft_vcpu *vcpu,
 			 struct kvmft_transport *transport);
 /* With its transport. */

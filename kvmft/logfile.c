@@ -184,8 +184,7 @@ static int read_block(struct logfile *lf)
 	if (nr == -ENOMEM)
 		return fail(lf, nr, "out of memory at entry %llu of the log", seq);
 
-	WRITE_ONCE(lf->transport.wanted, used);
-	wait_event_idle(lf->transport.wait, READ_ONCE(lf->transport.stop) || kvmft_log_space(&lf->transport.log) >= used);
+	kvmft_transport_wait_for_space(&lf->transport, used);
 	if (!READ_ONCE(lf->transport.stop)) {
 		kvmft_log_put(&lf->transport.log, entries, used);
 		kvmft_log_publish(&lf->transport.log);

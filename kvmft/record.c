@@ -597,11 +597,11 @@ struct kvmft_engine *kvmft_record_start(struct kvmft_vcpu *vcpu, struct kvmft_tr
 					u32 align_us)
 {
 	struct kvmft_record *record;
-	int ret = -ENOMEM;
+	int ret;
 
 	record = kvmft_engine_alloc(sizeof(*record), KVMFT_MODE_RECORD, vcpu, transport);
 	if (!record)
-		goto close;
+		return ERR_PTR(-ENOMEM);
 	record->align_ns = align_us * (u64)NSEC_PER_USEC;
 	raw_spin_lock_init(&record->lock);
 	hrtimer_init(&record->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
@@ -610,10 +610,8 @@ struct kvmft_engine *kvmft_record_start(struct kvmft_vcpu *vcpu, struct kvmft_tr
 	ret = kvmft_vcpu_set_engine(vcpu, &record_ops, &record->engine);
 	if (!ret)
 		return &record->engine;
-	kvfree(record);
-close:
 	kvmft_transport_close(transport);
-	kvmft_transport_free(transport);
+	kvmft_engine_free(&record->engine);
 	return ERR_PTR(ret);
 }
 

@@ -105,9 +105,7 @@ static int decode_next(struct kvmft_replay *replay)
 	replay->len = n;
 	replay->have = true;
 	kvmft_log_consume(engine->log, n);
-	if (wq_has_sleeper(&engine->transport->wait) &&
-	    kvmft_log_space(engine->log) >= READ_ONCE(engine->transport->wanted))
-		kvmft_transport_wake(engine->transport);
+	kvmft_transport_consumed(engine->transport);
 	return 1;
 }
 
@@ -172,8 +170,9 @@ static bool fetch_published(struct kvmft_replay *replay)
 
 	if (replay->have || try_fetch(replay) > 0)
 		return true;
-	kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "%s", kvmft_transport_error(engine->transport) ?
-			 engine->transport->reason : "the log ends in the middle of an instruction");
+	kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "%s",
+			 kvmft_transport_error(engine->transport) ? engine->transport->reason :
+			 "the log ends in the middle of an instruction");
 	return false;
 }
 
@@ -665,19 +664,17 @@ struct kvmft_engine *kvmft_replay_start(struct kvmft_vcpu *vcpu, struct kvmft_tr
 					u64 margin)
 {
 	struct kvmft_replay *replay;
-	int ret = -ENOMEM;
+	int ret;
 
 	replay = kvmft_engine_alloc(sizeof(*replay), KVMFT_MODE_REPLAY, vcpu, transport);
 	if (!replay)
-		goto close;
+		return ERR_PTR(-ENOMEM);
 	replay->margin = margin;
 	ret = kvmft_vcpu_set_engine(vcpu, &replay_ops, &replay->engine);
 	if (!ret)
 		return &replay->engine;
-	kvfree(replay);
-close:
 	kvmft_transport_close(transport);
-	kvmft_transport_free(transport);
+	kvmft_engine_free(&replay->engine);
 	return ERR_PTR(ret);
 }
 

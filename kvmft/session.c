@@ -105,6 +105,10 @@ static void session_end(struct kvmft_session *session, enum kvmft_end why)
 	if (first) {
 		WRITE_ONCE(session->end, why);
 		trace_kvmft_session(session->vcpu.id, KVMFT_STATE_ENDED, why);
+		if (session->engine)
+			kvmft_transport_end(session->engine->transport, why,
+					    *session->engine->reason ? session->engine->reason :
+								       end_text(why));
 	}
 	if (!is_held(session, why))
 		release(session, why);
@@ -127,6 +131,11 @@ static void vcpu_ended(struct kvmft_vcpu *vcpu, enum kvmft_end why)
 	session_end(of_vcpu(vcpu), why);
 }
 
+static void session_failed(struct work_struct *work)
+{
+	session_end(container_of(work, struct kvmft_session, failed), KVMFT_END_LOG_ERROR);
+}
+
 static void session_detach(struct work_struct *work)
 {
 	struct kvmft_session *session = container_of(work, struct kvmft_session, detach);
@@ -136,6 +145,7 @@ static void session_detach(struct work_struct *work)
 		kvmft_record_close(session->engine, session->end);
 	else if (session->engine)
 		kvmft_replay_close(session->engine);
+	cancel_work_sync(&session->failed);
 	kvmft_hooks_put();
 	complete_all(&session->detached);
 	wake_up_interruptible_poll(&session->changed, EPOLLHUP);
@@ -170,6 +180,7 @@ struct kvmft_session *kvmft_session_create(const struct file *vm)
 	kref_init(&session->ref);
 	mutex_init(&session->lock);
 	init_waitqueue_head(&session->changed);
+	INIT_WORK(&session->failed, session_failed);
 	INIT_WORK(&session->detach, session_detach);
 	init_completion(&session->detached);
 
@@ -251,8 +262,12 @@ const char *kvmft_session_reason(const struct kvmft_session *session)
 {
 	const struct kvmft_engine *engine = engine_of(session);
 
+	if (!engine || !kvmft_session_end(session))
+		return "";
 	/* Written before @end is set. */
-	return engine && kvmft_session_end(session) ? engine->reason : "";
+	if (!*engine->reason && kvmft_transport_error(engine->transport))
+		return engine->transport->reason;
+	return engine->reason;
 }
 
 bool kvmft_session_is_over(struct kvmft_session *session)
@@ -266,6 +281,7 @@ bool kvmft_session_is_over(struct kvmft_session *session)
 void kvmft_session_status(struct kvmft_session *session, struct kvmft_session_status *status)
 {
 	const struct kvmft_engine *engine = engine_of(session);
+	struct kvmft_channel_status channel;
 	struct kvmft_vcpu_state state;
 
 	status->id = session->vcpu.id;
@@ -292,6 +308,10 @@ void kvmft_session_status(struct kvmft_session *session, struct kvmft_session_st
 	status->inputs = READ_ONCE(engine->progress.inputs);
 	status->landings = READ_ONCE(engine->progress.landings);
 	status->digests = READ_ONCE(engine->progress.digests);
+	kvmft_channel_status(engine->transport, &channel);
+	status->acked = channel.acked;
+	status->peer_seq = channel.peer_seq;
+	status->copied = channel.copied;
 }
 
 int kvmft_session_stop(struct kvmft_session *session, u64 cond)
@@ -356,6 +376,37 @@ int kvmft_session_replay(struct kvmft_session *session, struct file *log, u64 ma
 	if (!ret)
 		ret = set_engine(session, kvmft_replay_start(&session->vcpu, transport, margin));
 	mutex_unlock(&session->lock);
+	return ret;
+}
+
+int kvmft_session_pair(struct kvmft_session *session, struct socket *sock,
+		       const struct kvmft_channel_config *config, u32 align_us, u64 margin)
+{
+	struct kvmft_transport *transport;
+	struct kvmft_engine *engine;
+	int ret;
+
+	/* Not under the lock: the peer may take its time. */
+	transport = kvmft_channel_open(sock, config);
+	if (IS_ERR(transport))
+		return PTR_ERR(transport);
+	mutex_lock(&session->lock);
+	ret = may_start(session);
+	if (!ret) {
+		engine = config->role == KVMFT_ROLE_PRIMARY ?
+			 kvmft_record_start(&session->vcpu, transport, align_us) :
+			 kvmft_replay_start(&session->vcpu, transport, margin);
+		ret = set_engine(session, engine);
+		/* A backup replays what it has got before it ends. */
+		if (!ret && config->role == KVMFT_ROLE_PRIMARY)
+			kvmft_transport_notify(transport, &session->failed);
+		transport = NULL;
+	}
+	mutex_unlock(&session->lock);
+	if (transport) {
+		kvmft_transport_close(transport);
+		kvmft_transport_free(transport);
+	}
 	return ret;
 }
 

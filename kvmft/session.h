@@ -12,6 +12,7 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
+#include "channel.h"
 #include "engine.h"
 #include "vcpu.h"
 
@@ -26,6 +27,7 @@
  * @released: the vCPU is not protected any more.  A replay's is held until the descriptor is
  *	closed or the VM is destroyed: it must not run on
  * @changed: woken when @end changes
+ * @failed: its channel has failed, whatever the vCPU does meanwhile
  * @detach: gives back what was held, once no hooked call is in progress any more
  * @detached: completed by @detach
  */
@@ -37,6 +39,7 @@ struct kvmft_session {
 	enum kvmft_end end;
 	bool released;
 	wait_queue_head_t changed;
+	struct work_struct failed;
 	struct work_struct detach;
 	struct completion detached;
 };
@@ -70,6 +73,9 @@ int kvmft_session_stop(struct kvmft_session *session, u64 cond);
 int kvmft_session_record(struct kvmft_session *session, struct file *log, u32 align_us);
 /* @margin: see kvmft_replay_start(). */
 int kvmft_session_replay(struct kvmft_session *session, struct file *log, u64 margin);
+/* @align_us is for a primary, @margin for a backup. */
+int kvmft_session_pair(struct kvmft_session *session, struct socket *sock,
+		       const struct kvmft_channel_config *config, u32 align_us, u64 margin);
 int kvmft_session_input(struct kvmft_session *session, const struct kvmft_session_input *input,
 			const void *data);
 int kvmft_session_finish(struct kvmft_session *session);

@@ -152,6 +152,9 @@ SESSION_ATTR(log_bytes, "%llu", status->log_bytes);
 SESSION_ATTR(inputs, "%llu", status->inputs);
 SESSION_ATTR(landings, "%llu", status->landings);
 SESSION_ATTR(digests, "%llu", status->digests);
+SESSION_ATTR(acked, "%llu", status->acked);
+SESSION_ATTR(peer_seq, "%llu", status->peer_seq);
+SESSION_ATTR(copied, "%llu", status->copied);
 SESSION_ATTR(reason, "%s", kvmft_session_reason(session));
 
 static const struct attribute *const session_attrs[] = {
@@ -171,6 +174,9 @@ static const struct attribute *const session_attrs[] = {
 	&session_attr_inputs.attr,
 	&session_attr_landings.attr,
 	&session_attr_digests.attr,
+	&session_attr_acked.attr,
+	&session_attr_peer_seq.attr,
+	&session_attr_copied.attr,
 	&session_attr_reason.attr,
 	NULL
 };

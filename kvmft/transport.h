@@ -7,9 +7,10 @@
 #ifndef _KVMFT_TRANSPORT_H
 #define _KVMFT_TRANSPORT_H
 
-#include <linux/stdarg.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "log.h"
 
@@ -19,9 +20,12 @@ struct kvmft_transport;
  * struct kvmft_transport_ops - what is special about one
  * @close: stop its threads, when all that is in the ring has gone where it goes; no entries will
  *	be put, or are wanted.  Returns its error, or what went wrong in the end.  Sleeps
+ * @end: the session has ended, for a reason of &enum kvmft_end and, for people, @text; or NULL.
+ *	Does not sleep
  */
 struct kvmft_transport_ops {
 	int (*close)(struct kvmft_transport *transport);
+	void (*end)(struct kvmft_transport *transport, u32 why, const char *text);
 };
 
 /**
@@ -30,11 +34,14 @@ struct kvmft_transport_ops {
  * @log: the ring
  * @wait: both sides sleep here
  * @wake_at: recording: so many bytes in the ring are worth a wake-up
- * @wanted: replaying: space in the ring that the next entries need
+ * @wanted: replaying: space in the ring that is waited for, or 0
  * @stop: it is being closed
+ * @seq: where the engine tells how many entries it has written or replayed
  * @ended: replaying: no more entries will come, and all are in the ring
- * @error: what went wrong, negative; @reason is valid then
+ * @lock: protects @notify, and @error and @reason until @error is set
+ * @error: what went wrong first, negative; @reason is valid then
  * @reason: for people
+ * @notify: queued when @error is set, or NULL
  */
 struct kvmft_transport {
 	const struct kvmft_transport_ops *ops;
@@ -44,8 +51,11 @@ struct kvmft_transport {
 	size_t wanted;
 	bool stop;
 	bool ended;
+	const u64 *seq;
+	spinlock_t lock; /* see above */
 	int error;
 	char reason[160];
+	struct work_struct *notify;
 };
 
 /* @size: of the ring, a power of two.  -ENOMEM. */
@@ -55,12 +65,25 @@ int kvmft_transport_init(struct kvmft_transport *transport, const struct kvmft_t
 /* See &struct kvmft_transport_ops.  @error and @reason stay until it is freed. */
 int kvmft_transport_close(struct kvmft_transport *transport);
 
+/* See &struct kvmft_transport_ops. */
+void kvmft_transport_end(struct kvmft_transport *transport, u32 why, const char *text);
+
 /* It is the first member of what is freed with kvfree(). */
 void kvmft_transport_free(struct kvmft_transport *transport);
 
-/* Returns @error. */
+/* Returns @error.  Any thread. */
 __printf(3, 4) int kvmft_transport_fail(struct kvmft_transport *transport, int error,
 					const char *fmt, ...);
+
+/*
+ * Replaying: a thread of the transport waits for @len bytes of space, or to be stopped; and the
+ * engine has consumed some.
+ */
+void kvmft_transport_wait_for_space(struct kvmft_transport *transport, size_t len);
+void kvmft_transport_consumed(struct kvmft_transport *transport);
+
+/* Have @work queued once something goes wrong, or has. */
+void kvmft_transport_notify(struct kvmft_transport *transport, struct work_struct *work);
 
 /* Its error, or 0. */
 int kvmft_transport_error(const struct kvmft_transport *transport);

@@ -224,8 +224,9 @@ static void get_outcome(struct vm *vm, int session, struct micro_outcome *outcom
 	kvmft_status_ok(session, &outcome->status);
 }
 
-void micro_record(int dev, const struct micro *micro, int log, u32 align_us, u64 seed,
-		  struct micro_outcome *outcome)
+/* Record, with what begins it left to @begin */
+static void record_with(int dev, const struct micro *micro, void (*begin)(int session, void *arg),
+			void *arg, u64 seed, struct micro_outcome *outcome)
 {
 	struct storm storm = { .micro = micro, .runner = pthread_self(), .seed = seed };
 	struct kvm_irq_level raised = { .irq = MICRO_GSI, .level = 1 };
@@ -236,7 +237,7 @@ void micro_record(int dev, const struct micro *micro, int log, u32 align_us, u64
 	rng_seed(&rng, seed);
 	micro_vm(&vm, micro);
 	session = kvmft_create_ok(dev, vm.fd);
-	CHECK_RET(kvmft_record(session, log, align_us), 0, "KVMFT_SESSION_RECORD");
+	begin(session, arg);
 	if (micro->level)
 		CHECK(!ioctl(vm.fd, KVM_IRQ_LINE, &raised), "KVM_IRQ_LINE: %m");
 	storm.vm = &vm;
@@ -262,8 +263,9 @@ void micro_reason(u64 id, char *text, size_t size)
 		snprintf(text, size, "no reason in %s", path);
 }
 
-bool micro_replay(int dev, const struct micro *micro, int log, u64 seed,
-		  struct micro_outcome *outcome, char *reason, size_t size)
+static bool replay_with(int dev, const struct micro *micro, void (*begin)(int session, void *arg),
+			void *arg, u64 seed, struct micro_outcome *outcome, char *reason,
+			size_t size)
 {
 	struct rng rng;
 	struct vm vm;
@@ -274,7 +276,7 @@ bool micro_replay(int dev, const struct micro *micro, int log, u64 seed,
 	rng_seed(&rng, ~seed);
 	micro_vm(&vm, micro);
 	session = kvmft_create_ok(dev, vm.fd);
-	CHECK_RET(kvmft_replay(session, log), 0, "KVMFT_SESSION_REPLAY");
+	begin(session, arg);
 	done = run_guest(&vm, micro, &rng, session);
 	if (done) {
 		get_outcome(&vm, session, outcome);
@@ -285,4 +287,64 @@ bool micro_replay(int dev, const struct micro *micro, int log, u64 seed,
 	close(session);
 	vm_destroy(&vm);
 	return done;
+}
+
+struct begin_record {
+	int log;
+	u32 align_us;
+};
+
+static void begin_record(int session, void *arg)
+{
+	const struct begin_record *record = arg;
+
+	CHECK_RET(kvmft_record(session, record->log, record->align_us), 0,
+		  "KVMFT_SESSION_RECORD");
+}
+
+static void begin_replay(int session, void *arg)
+{
+	CHECK_RET(kvmft_replay(session, *(int *)arg), 0, "KVMFT_SESSION_REPLAY");
+}
+
+static void begin_pair(int session, void *arg)
+{
+	CHECK_RET(kvmft_pair(session, arg), 0, "KVMFT_SESSION_PAIR");
+}
+
+void micro_record(int dev, const struct micro *micro, int log, u32 align_us, u64 seed,
+		  struct micro_outcome *outcome)
+{
+	struct begin_record record = { .log = log, .align_us = align_us };
+
+	record_with(dev, micro, begin_record, &record, seed, outcome);
+}
+
+bool micro_replay(int dev, const struct micro *micro, int log, u64 seed,
+		  struct micro_outcome *outcome, char *reason, size_t size)
+{
+	return replay_with(dev, micro, begin_replay, &log, seed, outcome, reason, size);
+}
+
+void micro_primary(int dev, const struct micro *micro, struct kvmft_session_pair *pair, u64 seed,
+		   struct micro_outcome *outcome)
+{
+	record_with(dev, micro, begin_pair, pair, seed, outcome);
+}
+
+bool micro_backup(int dev, const struct micro *micro, struct kvmft_session_pair *pair, u64 seed,
+		  struct micro_outcome *outcome, char *reason, size_t size)
+{
+	return replay_with(dev, micro, begin_pair, pair, seed, outcome, reason, size);
+}
+
+void micro_check_same(const struct micro_outcome *a, const struct micro_outcome *b)
+{
+	CHECK_EQ(b->regs.rbx, a->regs.rbx, "rbx, the guest's result,");
+	CHECK(!memcmp(&a->regs, &b->regs, sizeof(a->regs)), "registers differ");
+	CHECK_EQ(b->interrupts, a->interrupts, "number of interrupts");
+	CHECK(a->memory == b->memory, "memory differs");
+	CHECK_EQ(b->status.seq, a->status.seq, "number of entries");
+	CHECK_EQ(b->status.inputs, a->status.inputs, "number of inputs");
+	CHECK_EQ(b->status.landings, a->status.landings, "number of landings");
 }

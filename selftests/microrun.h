@@ -26,6 +26,15 @@ void micro_record(int dev, const struct micro *micro, int log, u32 align_us, u64
 bool micro_replay(int dev, const struct micro *micro, int log, u64 seed,
 		  struct micro_outcome *outcome, char *reason, size_t size);
 
+/* Did both come to the same? */
+void micro_check_same(const struct micro_outcome *a, const struct micro_outcome *b);
+
+/* The same two, as sides of a pair; each has to be in a thread of its own */
+void micro_primary(int dev, const struct micro *micro, struct kvmft_session_pair *pair, u64 seed,
+		   struct micro_outcome *outcome);
+bool micro_backup(int dev, const struct micro *micro, struct kvmft_session_pair *pair, u64 seed,
+		  struct micro_outcome *outcome, char *reason, size_t size);
+
 /*
  * Answer the guest until it is done; false: KVM_RUN fails with errno, or @session (-1: none) has
  * ended

@@ -34,17 +34,6 @@ static bool replay(const struct micro *micro, int log, u64 seed, struct micro_ou
 	return false;
 }
 
-static void check_same(const struct micro_outcome *a, const struct micro_outcome *b)
-{
-	CHECK_EQ(b->regs.rbx, a->regs.rbx, "rbx, the guest's result,");
-	CHECK(!memcmp(&a->regs, &b->regs, sizeof(a->regs)), "registers differ");
-	CHECK_EQ(b->interrupts, a->interrupts, "number of interrupts");
-	CHECK(a->memory == b->memory, "memory differs");
-	CHECK_EQ(b->status.seq, a->status.seq, "number of entries");
-	CHECK_EQ(b->status.inputs, a->status.inputs, "number of inputs");
-	CHECK_EQ(b->status.landings, a->status.landings, "number of landings");
-}
-
 /* On the @nth of the host's CPUs, if so wanted */
 static void pin(unsigned int nth)
 {
@@ -64,7 +53,7 @@ static void round_of(const struct micro *micro, u32 align_us, u64 seed)
 	      micro->name, (unsigned long long)first.status.digests, micro->resets);
 	pin(seed + 1);
 	if (replay(micro, log, seed, &second))
-		check_same(&first, &second);
+		micro_check_same(&first, &second);
 	tap_diag("%s: %llu entries, %llu bytes, %llu interrupts, %llu landings", micro->name,
 		 (unsigned long long)first.status.seq, (unsigned long long)first.status.log_bytes,
 		 (unsigned long long)first.interrupts, (unsigned long long)first.status.landings);

@@ -25,7 +25,8 @@ static const char *const device_attrs[] = {
 
 static const char *const session_attrs[] = {
 	"state", "end", "exits", "cond", "taken", "stop_at", "stopped_at", "overflows",
-	"lost", "spurious", "mode", "seq", "log_bytes", "inputs", "landings", "digests", "reason",
+	"lost", "spurious", "mode", "seq", "log_bytes", "inputs", "landings", "digests", "acked",
+	"peer_seq", "copied", "reason",
 };
 
 /* Text of an attribute: the session's, or the device's for id 0 */
@@ -153,6 +154,9 @@ static void compare_session(int session, u64 id)
 	CHECK_EQ(number(id, "inputs"), status.inputs, "inputs");
 	CHECK_EQ(number(id, "landings"), status.landings, "landings");
 	CHECK_EQ(number(id, "digests"), status.digests, "digests");
+	CHECK_EQ(number(id, "acked"), status.acked, "acked");
+	CHECK_EQ(number(id, "peer_seq"), status.peer_seq, "peer_seq");
+	CHECK_EQ(number(id, "copied"), status.copied, "copied");
 }
 
 static void session(void)

@@ -78,7 +78,8 @@ INFO = Layout('I:size I:flags I:api_version I:verdict I:sessions I:hooks Q:skid_
 CREATE_SESSION = Layout('I:size I:flags i:vm_fd I:pad 4Q:reserved')
 SESSION_STATUS = Layout(
     'I:size I:flags Q:id I:state I:end Q:exits Q:cond Q:taken Q:rip Q:stop_at Q:stopped_at Q:overflows '
-    'Q:lost Q:spurious I:mode I:pad Q:seq Q:log_bytes Q:inputs Q:landings Q:digests 4Q:reserved')
+    'Q:lost Q:spurious I:mode I:pad Q:seq Q:log_bytes Q:inputs Q:landings Q:digests '
+    'Q:acked Q:peer_seq Q:copied Q:reserved')
 SESSION_RECORD = Layout('I:size I:flags i:log_fd I:align_us 4Q:reserved')
 SESSION_REPLAY = Layout('I:size I:flags i:log_fd I:pad 4Q:reserved')
 

@@ -204,6 +204,11 @@ int kvmft_replay(int session, int log)
 	return call(session, KVMFT_SESSION_REPLAY, &replay);
 }
 
+int kvmft_pair(int session, const struct kvmft_session_pair *pair)
+{
+	return call(session, KVMFT_SESSION_PAIR, (void *)pair);
+}
+
 int kvmft_input(int session, struct kvmft_session_input *input)
 {
 	return call(session, KVMFT_SESSION_INPUT, input);

@@ -46,6 +46,7 @@ int kvmft_status(int session, struct kvmft_session_status *status);
 int kvmft_stop(int session, u64 cond);
 int kvmft_record(int session, int log, u32 align_us);
 int kvmft_replay(int session, int log);
+int kvmft_pair(int session, const struct kvmft_session_pair *pair);
 int kvmft_finish(int session);
 int kvmft_input(int session, struct kvmft_session_input *input);
 

@@ -177,6 +177,10 @@ struct kvmft_create_session {
  * @landings: boundaries that were no synchronous exit: their inputs' place had to be
  *	logged (record), or landed on (replay)
  * @digests: digests logged (record), or compared and found equal (replay)
+ * @acked: bytes of the log that the backup has acknowledged: they are in its memory
+ * @peer_seq: log entries that the peer has written, or replayed, as it said last
+ * @copied: bytes of the log that were copied on their way to the network card, which can not
+ *	gather
  * @reserved: zero
  *
  * The counts belong together when the vCPU is not in KVM_RUN; otherwise they are
@@ -204,7 +208,10 @@ struct kvmft_session_status {
 	__u64 inputs;
 	__u64 landings;
 	__u64 digests;
-	__u64 reserved[4];
+	__u64 acked;
+	__u64 peer_seq;
+	__u64 copied;
+	__u64 reserved;
 };
 
 /**
@@ -258,6 +265,47 @@ struct kvmft_session_replay {
 	__u32 size;
 	__u32 flags;
 	__s32 log_fd;
+	__u32 pad;
+	__u64 reserved[4];
+};
+
+/**
+ * enum kvmft_role - a side of a pair
+ * @KVMFT_ROLE_PRIMARY: runs the guest and sends the log
+ * @KVMFT_ROLE_BACKUP: replays it as it arrives
+ */
+enum kvmft_role {
+	KVMFT_ROLE_PRIMARY	= 1,
+	KVMFT_ROLE_BACKUP	= 2,
+};
+
+/**
+ * struct kvmft_session_pair - one side of a pair (KVMFT_SESSION_PAIR)
+ * @size: sizeof(struct kvmft_session_pair)
+ * @flags: zero
+ * @socket_fd: descriptor of a TCP socket that is connected to the peer.  The module is the only
+ *	one to use it from now on
+ * @role: &enum kvmft_role of this side
+ * @id: identity of the pair, any value; that of the peer has to be the same
+ * @generation: how many times a side of it went live before; the same
+ * @heartbeat_ms: the peer hears from this side at least this often, in milliseconds: 1 to
+ *	KVMFT_HEARTBEAT_MAX
+ * @timeout_ms: a peer that has been silent for so long has failed: from 3 times @heartbeat_ms to
+ *	KVMFT_TIMEOUT_MAX; 20 times or more are advisable
+ * @align_us: as in &struct kvmft_session_record; of a backup zero
+ * @pad: zero
+ * @reserved: zero
+ */
+struct kvmft_session_pair {
+	__u32 size;
+	__u32 flags;
+	__s32 socket_fd;
+	__u32 role;
+	__u8 id[16];
+	__u64 generation;
+	__u32 heartbeat_ms;
+	__u32 timeout_ms;
+	__u32 align_us;
 	__u32 pad;
 	__u64 reserved[4];
 };
@@ -360,6 +408,18 @@ struct kvmft_session_input {
  *	that of the log was at its start: it is compared at the next KVM_RUN.
  *	Errors as above; EPROTO: a log of another version.  EBADMSG: not a log.
  *
+ * KVMFT_SESSION_PAIR
+ *	Makes it one side of a pair, from &struct kvmft_session_pair: a primary is recorded, and
+ *	its backup replays the log, which does not go to a file but to the peer.  Waits until both
+ *	sides have greeted each other.  When a side is lost the other's session ends
+ *	(KVMFT_END_LOG_ERROR): the primary's guest runs on without protection, a backup that has
+ *	replayed all it has got is held.
+ *	EFAULT, EINVAL, E2BIG: see the top of this file.
+ *	EBADF, ENOTSOCK: @socket_fd.  EINVAL: not TCP, or not connected; @role.  ERANGE: a time.
+ *	EPROTO: the peer does not match; the kernel log says in what.  ETIMEDOUT, ECONNRESET, EPIPE:
+ *	it does not answer.  EINTR: a signal came meanwhile.
+ *	EBUSY, EOPNOTSUPP, ESTALE: as for KVMFT_SESSION_RECORD.
+ *
  * KVMFT_SESSION_FINISH
  *	Takes no argument (EINVAL unless it is zero).  Ends the log of a session that records,
  *	with a digest of registers and memory, at the next place where replay can stop, for which
@@ -395,6 +455,7 @@ struct kvmft_session_input {
 #define KVMFT_SESSION_REPLAY	_IOW(KVMFT_IOCTL_TYPE, 0x13, struct kvmft_session_replay)
 #define KVMFT_SESSION_FINISH	_IO(KVMFT_IOCTL_TYPE, 0x14)
 #define KVMFT_SESSION_INPUT	_IOW(KVMFT_IOCTL_TYPE, 0x15, struct kvmft_session_input)
+#define KVMFT_SESSION_PAIR	_IOW(KVMFT_IOCTL_TYPE, 0x16, struct kvmft_session_pair)
 
 /*
  * Range of kvmft_session_stop.cond.  Perf can not make a counter overflow after a single
@@ -406,6 +467,10 @@ struct kvmft_session_input {
 
 /* Range of kvmft_session_record.align_us. */
 #define KVMFT_ALIGN_MAX		1000000
+
+/* Limits of kvmft_session_pair.heartbeat_ms and timeout_ms. */
+#define KVMFT_HEARTBEAT_MAX	10000
+#define KVMFT_TIMEOUT_MAX	600000
 
 /* Limit of kvmft_session_input.len. */
 #define KVMFT_INPUT_MAX		65536
