@@ -6,16 +6,23 @@ import importlib
 import os
 import sys
 
-from . import status
-from .messages import CtlError, say
+from . import pair, status
+from .messages import USAGE, CtlError, say
 from .run import Recording, Replaying
-from .uapi import ALIGN_US_MAX
+from .uapi import ALIGN_US_MAX, HEARTBEAT_MS_MAX, TIMEOUT_MS_MAX
 
 
 def _align_us(text):
     value = int(text)
     if not 0 <= value <= ALIGN_US_MAX:
         raise argparse.ArgumentTypeError(f'must be from 0 to {ALIGN_US_MAX}')
+    return value
+
+
+def _heartbeat_ms(text):
+    value = int(text)
+    if not 1 <= value <= HEARTBEAT_MS_MAX:
+        raise argparse.ArgumentTypeError(f'must be from 1 to {HEARTBEAT_MS_MAX}')
     return value
 
 
@@ -32,6 +39,21 @@ def _record(arguments):
 
 def _replay(arguments):
     return Replaying(arguments.command, arguments.file).run(arguments.quiet)
+
+
+def _pair(kind, where, arguments, **more):
+    if not 3 * arguments.heartbeat_ms <= arguments.timeout_ms <= TIMEOUT_MS_MAX:
+        raise CtlError(f'--timeout-ms must be from 3 times --heartbeat-ms to {TIMEOUT_MS_MAX}', USAGE)
+    return kind(arguments.command, pair.address(where), arguments.key, arguments.heartbeat_ms, arguments.timeout_ms,
+                **more).run(arguments.quiet)
+
+
+def _primary(arguments):
+    return _pair(pair.Primary, arguments.connect, arguments, align_us=arguments.align_us)
+
+
+def _backup(arguments):
+    return _pair(pair.Backup, arguments.listen, arguments)
 
 
 def _status(_arguments):
@@ -78,7 +100,27 @@ def parser():
                               usage='kvmftctl replay [options] FILE -- qemu-system-x86_64 ...')
     replay.add_argument('file', metavar='FILE', help='the log')
     replay.set_defaults(function=_replay, takes_command=True)
-    for verb in (record, replay):
+    primary = verbs.add_parser('primary', help='run a guest in QEMU, with a backup on another host',
+                               usage='kvmftctl primary [options] --connect HOST[:PORT] --key FILE '
+                               '-- qemu-system-x86_64 ...')
+    primary.add_argument('--connect', required=True, metavar='HOST[:PORT]', help='the backup')
+    primary.add_argument('--align-us', type=_align_us, default=0, metavar='N',
+                         help='how long an interrupt waits for the guest to exit by itself (0)')
+    primary.set_defaults(function=_primary, takes_command=True)
+
+    backup = verbs.add_parser('backup', help='replay a primary\'s guest in QEMU while it runs',
+                              usage='kvmftctl backup [options] --listen HOST[:PORT] --key FILE '
+                              '-- qemu-system-x86_64 ...')
+    backup.add_argument('--listen', required=True, metavar='HOST[:PORT]', help='where the primary connects to')
+    backup.set_defaults(function=_backup, takes_command=True)
+    for verb in (primary, backup):
+        verb.add_argument('--key', required=True, metavar='FILE', help='what both sides know, and nobody else')
+        verb.add_argument('--heartbeat-ms', type=_heartbeat_ms, default=50, metavar='N',
+                          help='the other side hears from this one at least this often (50)')
+        verb.add_argument('--timeout-ms', type=int, default=1000, metavar='N',
+                          help='a side that is silent for so long has failed (1000)')
+
+    for verb in (record, replay, primary, backup):
         verb.add_argument('-q', '--quiet', action='store_true', help='show no progress')
 
     state = verbs.add_parser('status', help='show the module and its sessions')

@@ -63,6 +63,22 @@ _CALLS = {
     ('replay', errno.EBADMSG): 'the file is no log of kvmft, or its beginning is damaged',
     ('replay', errno.ENOMEM): _NO_MEMORY,
 
+    ('pair', errno.EINVAL): 'the connection to the other side has broken',
+    ('pair', errno.E2BIG): _VERSIONS,
+    ('pair', errno.ENOTTY): 'the loaded module knows no pairs: build kvmft from this tree and load it',
+    ('pair', errno.EBUSY): 'the VM has run already, or is being recorded or replayed: leave it to kvmftctl to '
+                           'start QEMU and its guest',
+    ('pair', errno.EOPNOTSUPP): 'the VM has what can not be replayed: change QEMU\'s command line on both sides; '
+                                + _LOG_SAYS,
+    ('pair', errno.ESTALE): 'the session ended before the guest began',
+    ('pair', errno.EPROTO): 'the two hosts do not match; ' + _LOG_SAYS,
+    ('pair', errno.ETIMEDOUT): 'the other side does not answer: see what its kvmftctl says, or give --timeout-ms a '
+                               'higher value',
+    ('pair', errno.ECONNRESET): 'the other side has closed the connection: see what its kvmftctl says',
+    ('pair', errno.EPIPE): 'the other side has closed the connection: see what its kvmftctl says',
+    ('pair', errno.EINTR): 'interrupted before the guest began',
+    ('pair', errno.ENOMEM): _NO_MEMORY,
+
     ('finish', errno.EINTR): 'the log has no end: the guest did not come to a place where a replay can stop',
     ('finish', errno.EOPNOTSUPP): 'the session does not record',
     ('finish', errno.EINVAL): _VERSIONS,
@@ -88,6 +104,7 @@ _WHAT = {
     'create': 'making a session',
     'record': 'starting to record',
     'replay': 'starting to replay',
+    'pair': 'starting the pair',
     'finish': 'ending the log',
     'status': 'asking for the session\'s state',
     'info': 'asking for the module\'s state',
@@ -96,7 +113,7 @@ _WHAT = {
 # Errors whose cause the kernel log tells
 IN_KERNEL_LOG = (errno.EOPNOTSUPP, errno.ENOEXEC, errno.EBADMSG, errno.EPROTO)
 
-# Why a session ended, where the guest did not end it; {doing} is "recording" or "replaying"
+# Why a session ended, where the guest did not end it; {doing} is what kvmftctl does
 _ENDS = {
     End.NONE: '{doing} was not brought to its end',
     End.CLOSED: 'the session was closed',
@@ -112,6 +129,8 @@ _ENDS = {
     End.LOG_ERROR: {
         'recording': 'the log could not be written: see that there is room, and record again',
         'replaying': 'the log is damaged or ends early',
+        'protecting': 'the backup is lost',
+        'following': 'the primary is lost',
     },
     End.UNSUPPORTED: 'QEMU or the guest did what can not be replayed',
 }

@@ -58,6 +58,11 @@ class Session:
         """Replay the file whose descriptor is log."""
         _call('replay', self.descriptor, uapi.REPLAY, uapi.SESSION_REPLAY.pack(log_fd=log))
 
+    def pair(self, sock, role, identity, **times):
+        """Be one side of a pair, over the connected socket whose descriptor is sock."""
+        _call('pair', self.descriptor, uapi.PAIR,
+              uapi.SESSION_PAIR.pack(socket_fd=sock, role=role, id=identity, **times))
+
     def finish(self):
         """End the log of a guest that is stopped."""
         _call('finish', self.descriptor, uapi.FINISH)

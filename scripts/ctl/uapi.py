@@ -8,6 +8,8 @@ import types
 API_VERSION = 1
 IOCTL_TYPE = 0xDC
 ALIGN_US_MAX = 1000000
+HEARTBEAT_MS_MAX = 10000
+TIMEOUT_MS_MAX = 600000
 
 _NONE, _WRITE, _READ = 0, 1, 2
 
@@ -41,8 +43,14 @@ class End(enum.IntEnum):
     UNSUPPORTED = 10
 
 
+class Role(enum.IntEnum):
+    """enum kvmft_role"""
+    PRIMARY = 1
+    BACKUP = 2
+
+
 class Layout:
-    """A structure of the header: its fields as "CODE:name", with the codes of struct."""
+    """A structure of the header: its fields as "CODE:name", with the codes of struct; "16s" are bytes."""
 
     def __init__(self, fields):
         pairs = [field.split(':') for field in fields.split()]
@@ -51,18 +59,19 @@ class Layout:
         self.offsets = {}
         # Arrays are reserved fields, whose values nobody wants
         self._scalars = {}
+        self._empty = []
         place = index = 0
         for code, name in pairs:
             self.offsets[name] = place
             place += struct.calcsize('=' + code)
-            if len(code) == 1:
+            if len(code) == 1 or code.endswith('s'):
                 self._scalars[name] = index
-            index += int(code[:-1] or 1)
-        self._values = index
+            self._empty += [b''] if code.endswith('s') else [0] * int(code[:-1] or 1)
+            index = len(self._empty)
 
     def pack(self, **values):
         """The structure as a bytearray; size is filled in, what is not named is zero."""
-        words = [0] * self._values
+        words = list(self._empty)
         words[self._scalars['size']] = self.size
         for name, value in values.items():
             words[self._scalars[name]] = value
@@ -82,6 +91,9 @@ SESSION_STATUS = Layout(
     'Q:acked Q:peer_seq Q:copied Q:reserved')
 SESSION_RECORD = Layout('I:size I:flags i:log_fd I:align_us 4Q:reserved')
 SESSION_REPLAY = Layout('I:size I:flags i:log_fd I:pad 4Q:reserved')
+SESSION_PAIR = Layout(
+    'I:size I:flags i:socket_fd I:role 16s:id Q:generation I:heartbeat_ms I:timeout_ms I:align_us '
+    'I:pad 4Q:reserved')
 
 
 def _ioc(direction, number, layout=None):
@@ -94,5 +106,6 @@ GET_INFO = _ioc(_READ | _WRITE, 0x01, INFO)
 CREATE = _ioc(_WRITE, 0x03, CREATE_SESSION)
 STATUS = _ioc(_READ | _WRITE, 0x10, SESSION_STATUS)
 RECORD = _ioc(_WRITE, 0x12, SESSION_RECORD)
+PAIR = _ioc(_WRITE, 0x16, SESSION_PAIR)
 REPLAY = _ioc(_WRITE, 0x13, SESSION_REPLAY)
 FINISH = _ioc(_NONE, 0x14)

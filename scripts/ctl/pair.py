@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-2.0
+"""kvmftctl primary and backup: two hosts, each with a QEMU, one guest."""
+
+import hashlib
+import hmac
+import os
+import secrets
+import select
+import socket
+import time
+
+from . import uapi
+from .messages import USAGE, CtlError, say
+from .run import Run
+
+PORT = 7788
+KEY_BYTES = 32              # the least
+CONNECT_SECONDS = 60        # for a backup that is not there yet
+GREET_SECONDS = 10          # for each step of the greeting
+READY_SECONDS = 120         # for the other side's QEMU
+RETRY_SECONDS = 0.5
+
+MAGIC = b'kvmftctl pair 1\n'
+NONCE, IDENTITY = 32, 16
+NAMES = {uapi.Role.PRIMARY: 'primary', uapi.Role.BACKUP: 'backup'}
+
+
+def address(text):
+    """HOST, HOST:PORT or [HOST]:PORT as (host, port)."""
+    host, colon, port = text.rpartition(':')
+    if not colon or ':' in host and not host.endswith(']'):
+        host, port = text, str(PORT)
+    host = host.removeprefix('[').removesuffix(']')
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise CtlError(f'{text}: this is no address: name HOST or HOST:PORT', USAGE)
+    return host, int(port)
+
+
+def read_key(path):
+    """The key that both sides have."""
+    try:
+        with open(path, 'rb') as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise CtlError(f'{path} can be read by others: chmod 600 {path}')
+            key = file.read(4096)
+    except OSError as error:
+        raise CtlError(f'{path} can not be read: {error.strerror}') from None
+    if len(key) < KEY_BYTES:
+        raise CtlError(f'{path} has {len(key)} bytes, a key has {KEY_BYTES} or more: '
+                       f'head -c {KEY_BYTES} /dev/urandom > {path}')
+    return key
+
+
+def _receive(sock, size):
+    data = b''
+    try:
+        while len(data) < size:
+            part = sock.recv(size - len(data))
+            if not part:
+                raise CtlError('the other side has closed the connection')
+            data += part
+    except TimeoutError:
+        raise CtlError('the other side does not answer') from None
+    except OSError as error:
+        raise CtlError(f'the connection broke: {error.strerror}') from None
+    return data
+
+
+def _send(sock, data):
+    try:
+        sock.sendall(data)
+    except OSError as error:
+        raise CtlError(f'the connection broke: {error.strerror or "no answer"}') from None
+
+
+def greet(sock, role, key, seconds=GREET_SECONDS):
+    """Prove to the other side that we have the key, have it prove the same; returns the pair's identity.
+
+    Each sends MAGIC, its role, a nonce and, the primary, the identity; then an HMAC over both, its own first.
+    """
+    sock.settimeout(seconds)
+    mine = MAGIC + bytes([role]) + secrets.token_bytes(NONCE + IDENTITY)
+    _send(sock, mine)
+    theirs = _receive(sock, len(mine))
+    if not theirs.startswith(MAGIC):
+        raise CtlError('the other side is no kvmftctl, or one of another version')
+    if theirs[len(MAGIC)] != 3 - role:
+        raise CtlError(f'both sides are {NAMES[role]}')
+    if theirs == mine:
+        raise CtlError('the other side sends back what it gets')
+    _send(sock, hmac.digest(key, mine + theirs, hashlib.sha256))
+    if not hmac.compare_digest(_receive(sock, 32), hmac.digest(key, theirs + mine, hashlib.sha256)):
+        raise CtlError('the other side has another key')
+    return (mine if role == uapi.Role.PRIMARY else theirs)[-IDENTITY:]
+
+
+class Paired(Run):
+    """One side."""
+
+    role = None
+
+    def __init__(self, words, where, key, heartbeat_ms, timeout_ms, align_us=0, **options):
+        super().__init__(words, **options)
+        self.where = where
+        self.key = key
+        self.times = {'heartbeat_ms': heartbeat_ms, 'timeout_ms': timeout_ms, 'align_us': align_us}
+        self.socket = None
+        self.identity = b''
+
+    def connect(self):
+        """A connected socket."""
+        raise NotImplementedError
+
+    def prepare(self):
+        key = read_key(self.key)
+        self.socket = self.connect()
+        self.identity = greet(self.socket, self.role, key)
+        say(f'connected to the {NAMES[3 - self.role]}')
+
+    def attach(self):
+        # The module's time-out is a short one, and the other side's QEMU may take its time
+        self.socket.settimeout(READY_SECONDS)
+        _send(self.socket, b'!')
+        _receive(self.socket, 1)
+        self.socket.setblocking(True)
+        self.session.pair(self.socket.fileno(), self.role, self.identity, **self.times)
+
+    def end(self):
+        super().end()
+        if self.socket:
+            self.socket.close()
+
+    def told(self):
+        """How far it came."""
+        status = self.status
+        return f'{status.seq:,} entries, {status.log_bytes:,} bytes, {self.seconds:.2f} s' if status else 'nothing'
+
+
+class Primary(Paired):
+    """kvmftctl primary"""
+
+    doing = 'protecting'
+    role = uapi.Role.PRIMARY
+    alone = False
+
+    def connect(self):
+        """The backup, once it listens."""
+        host, port = self.where
+        limit = time.monotonic() + CONNECT_SECONDS
+        waiting = False
+        while True:
+            try:
+                return socket.create_connection((host, port), GREET_SECONDS)
+            except OSError as error:
+                if time.monotonic() > limit or self.watch.signals:
+                    raise CtlError(f'{host}:{port} can not be reached: {error.strerror or error}') from None
+            if not waiting:
+                say(f'waiting for the backup at {host}:{port}')
+                waiting = True
+            self.watch.wait(RETRY_SECONDS)
+
+    def over(self):
+        """The guest runs on when the session has ended."""
+        self.qemu.look()
+        if self.ended and not self.alone and not (self.qemu.ended or self.qemu.shut_down):
+            self.alone = True
+            status = self.session.status()
+            if status.end != uapi.End.FINISHED:
+                say(f'the guest runs on without protection: {self.session.reason()}')
+        return self.qemu.ended or self.qemu.shut_down or self.watch.signals
+
+    def judge(self, problem):
+        """Good only if the guest came to its end under protection."""
+        if self.status and self.status.end == uapi.End.FINISHED:
+            say(f'the guest ended; its backup has all of the log: {self.told()}')
+            return 0
+        if self.watch.signals:
+            say(f'interrupted after {self.told()}')
+            return 128 + self.watch.signals[0]
+        self.failed(problem or self.cause)
+        say(f'up to there: {self.told()}')
+        return 1
+
+
+class Backup(Paired):
+    """kvmftctl backup"""
+
+    doing = 'following'
+    role = uapi.Role.BACKUP
+
+    def connect(self):
+        """The first who connects; whether it is the primary is seen later."""
+        host, port = self.where
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            with socket.create_server((host, port), family=family, backlog=1) as server:
+                say(f'waiting for the primary at {host}:{port}')
+                while not select.select([server], [], [], RETRY_SECONDS)[0]:
+                    self.watch.wait(0)
+                    if self.watch.signals:
+                        raise CtlError('interrupted before a primary came')
+                return server.accept()[0]
+        except OSError as error:
+            raise CtlError(f'{host}:{port}: {error.strerror or error}') from None
+
+    def judge(self, problem):
+        """Good only if the whole log was replayed."""
+        if self.status and self.status.end == uapi.End.FINISHED:
+            say(f'the guest ended; replayed {self.told()}, {self.status.digests:,} digests, '
+                f'{self.status.landings:,} landings')
+            return 0
+        if self.watch.signals:
+            say(f'interrupted after {self.told()}')
+            return 128 + self.watch.signals[0]
+        self.failed(self.cause and f'{self.cause} before the log did')
+        say(f'up to there: {self.told()}')
+        return 1
