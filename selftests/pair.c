@@ -464,26 +464,26 @@ static void lie_acknowledgement(int socket)
 	send_message(socket, MARK, 1, mark, sizeof(mark));
 }
 
-static void lie_bye(int socket)
+static void send_bye(int socket, const char *text)
 {
-	static const struct {
+	struct {
 		u32 reason;
 		u32 reserved;
 		char text[8];
-	} bye = { .reason = 1, .text = "\033[31mred" };
+	} bye = { .reason = 1 };
 
+	memcpy(bye.text, text, sizeof(bye.text));
 	send_message(socket, BYE, 1, &bye, sizeof(bye));
+}
+
+static void lie_bye(int socket)
+{
+	send_bye(socket, "\033[31mred");
 }
 
 static void leave(int socket)
 {
-	static const struct {
-		u32 reason;
-		u32 reserved;
-		char text[8];
-	} bye = { .reason = 1, .text = "good-bye" };
-
-	send_message(socket, BYE, 1, &bye, sizeof(bye));
+	send_bye(socket, "good-bye");
 }
 
 static void hang_up(int socket)
@@ -521,6 +521,18 @@ static void lies(void)
 		check_ended(&victim, liars[i].words);
 		end_victim(&victim);
 	}
+}
+
+/* A backup takes no part of a log but the next one */
+static void wrong_place(void)
+{
+	u64 entries[2] = { 1, 0 };
+	struct victim victim;
+
+	start_victim(&victim, KVMFT_ROLE_BACKUP, TIMEOUT);
+	send_message(victim.socket, ENTRIES, 1, entries, sizeof(entries));
+	check_ended(&victim, "missing, repeated or out of order");
+	end_victim(&victim);
 }
 
 /* Silence is a failure after the time-out, on either side */
@@ -617,6 +629,7 @@ static const struct tap_case cases[] = {
 	{ "arguments", arguments, 0 },
 	{ "mismatches", mismatches, 0 },
 	{ "lies", lies, 0 },
+	{ "wrong_place", wrong_place, 0 },
 	{ "silence", silence, 0 },
 	{ "heartbeats", heartbeats, 0 },
 	{ "farewell", farewell, 0 },

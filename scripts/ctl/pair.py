@@ -174,12 +174,7 @@ class Primary(Paired):
         if self.status and self.status.end == uapi.End.FINISHED:
             say(f'the guest ended; its backup has all of the log: {self.told()}')
             return 0
-        if self.watch.signals:
-            say(f'interrupted after {self.told()}')
-            return 128 + self.watch.signals[0]
-        self.failed(problem or self.cause)
-        say(f'up to there: {self.told()}')
-        return 1
+        return self.fell_short(problem or self.cause, self.told())
 
 
 class Backup(Paired):
@@ -209,9 +204,4 @@ class Backup(Paired):
             say(f'the guest ended; replayed {self.told()}, {self.status.digests:,} digests, '
                 f'{self.status.landings:,} landings')
             return 0
-        if self.watch.signals:
-            say(f'interrupted after {self.told()}')
-            return 128 + self.watch.signals[0]
-        self.failed(self.cause and f'{self.cause} before the log did')
-        say(f'up to there: {self.told()}')
-        return 1
+        return self.fell_short(self.cause and f'{self.cause} before the log did', self.told())

@@ -155,6 +155,15 @@ class Run:
         if self.reason:
             say(f'the module says: {self.reason}')
 
+    def fell_short(self, problem, done):
+        """Say how far it came without its end; returns the exit status."""
+        if self.watch.signals:
+            say(f'interrupted after {done}')
+            return 128 + self.watch.signals[0]
+        self.failed(problem)
+        say(f'up to there: {done}')
+        return 1
+
     def what_ended(self):
         """Words for an end that was not the session's own doing."""
         if self.qemu.ended:
@@ -289,9 +298,4 @@ class Replaying(Run):
         if status and status.end == uapi.End.FINISHED:
             say(f'replayed {done}')
             return 0
-        if self.watch.signals:
-            say(f'interrupted after {done}')
-            return 128 + self.watch.signals[0]
-        self.failed(self.cause and f'{self.cause} before the log did')
-        say(f'up to there: {done}')
-        return 1
+        return self.fell_short(self.cause and f'{self.cause} before the log did', done)
