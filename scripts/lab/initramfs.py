@@ -59,6 +59,16 @@ def _module_data(path):
     return lzma.decompress(data) if path.suffix == '.xz' else data
 
 
+def add_modules(archive, kernel, names):
+    """Append modules and what they need, and modules/order, their names."""
+    order = []
+    for path in kernel.module_files(names):
+        name = path.name.removesuffix('.xz')
+        archive.file(f'modules/{name}', _module_data(path))
+        order.append(name)
+    archive.file('modules/order', ''.join(f'{n}\n' for n in order).encode())
+
+
 def _assemble(kernel):
     archive = Archive()
     for name in ('bin', 'proc', 'sys', 'dev', 'root', 'machine', 'overlay',
@@ -69,12 +79,7 @@ def _assemble(kernel):
     archive.file('bin/busybox', BUSYBOX.read_bytes(), 0o755)
     for applet in APPLETS:
         archive.link(f'bin/{applet}', 'busybox')
-    order = []
-    for path in kernel.module_files(MODULES):
-        name = path.name.removesuffix('.xz')
-        archive.file(f'modules/{name}', _module_data(path))
-        order.append(name)
-    archive.file('modules/order', ''.join(f'{n}\n' for n in order).encode())
+    add_modules(archive, kernel, MODULES)
     archive.file('init', (GUEST / 'init').read_bytes(), 0o755)
     archive.file('host', (GUEST / 'host').read_bytes(), 0o755)
     return archive.finish()

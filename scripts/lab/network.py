@@ -97,6 +97,11 @@ class Networks:
         for port in self._ports(network, host):
             self._ask(do='shape', network=network, port=port, **values)
 
+    def capture(self, path, *ports):
+        """Keep frames in a pcapng file: ports are "NETWORK from|to HOST"."""
+        self._ask(do='capture', path=str(path),
+                  ports=[port.split() for port in ports])
+
     def counters(self, network):
         """Frames by host and fate."""
         self._ports(network, None)

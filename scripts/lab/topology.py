@@ -63,6 +63,11 @@ class _Lines:
                 return match
         return None
 
+    def skip(self):
+        """Move the place to the end; returns it."""
+        self.place = len(self.lines)
+        return self.place
+
 
 def print_line(line):
     """The sink that prints."""
@@ -184,6 +189,18 @@ class Topology:
         if not found:
             raise self._ended(name, f'before it printed "{regex}"')
         return found[0]
+
+    def skip(self, name):
+        """What the host has printed is not to be found by wait() any more.
+
+        Returns how many lines that were.
+        """
+        self._host(name)
+        return self.lines[name].skip()
+
+    def running(self, name):
+        """Is the host up, or coming up?"""
+        return name in self.hosts and self.hosts[name].running
 
     def _ended(self, name, what):
         """The error that a host ended too early."""

@@ -4,7 +4,9 @@
 A network is a hub.  Each host has a port on it, a datagram socket that its
 emulator sends and receives frames through.  What happens to frames is set
 per port: "from" the host and "to" it can be cut, and frames from it can be
-delayed, jittered (without changing their order) and lost.
+delayed, jittered (without changing their order) and lost.  Frames can be
+captured: those "from" a host as they come from it, those "to" one when its
+emulator has taken them, in the order in which that happens on all networks.
 
 The lab commands it over a sequenced-packet socket: a packet is a JSON object,
 with the port's descriptor beside it for "attach"; each is answered when it
@@ -21,6 +23,7 @@ import json
 import random
 import selectors
 import socket
+import struct
 import sys
 import time
 
@@ -37,6 +40,47 @@ class Shape:
     loss: float = 0.0
 
 
+class Capture:
+    """A pcapng file, with an interface for each port and direction.
+
+    https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html
+    """
+
+    SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
+    ETHERNET, IF_NAME, BYTE_ORDER = 1, 2, 0x1A2B3C4D
+
+    def __init__(self, path):
+        self.file = open(path, 'wb')
+        self.interfaces = {}
+        self._block(self.SECTION, struct.pack('=IHHq', self.BYTE_ORDER,
+                                              1, 0, -1))
+
+    def _block(self, kind, body):
+        length = 12 + len(body)
+        self.file.write(struct.pack('=II', kind, length) + body
+                        + struct.pack('=I', length))
+        # A reader may follow
+        self.file.flush()
+
+    def add(self, name):
+        """An interface for what is captured there."""
+        text = name.encode()
+        self.interfaces[name] = len(self.interfaces)
+        self._block(self.INTERFACE,
+                    struct.pack('=HHI', self.ETHERNET, 0, FRAME_MAX)
+                    + struct.pack('=HH', self.IF_NAME, len(text))
+                    + text + bytes(-len(text) % 4) + bytes(4))
+
+    def put(self, name, frame):
+        """A frame, now."""
+        micros = time.time_ns() // 1000
+        self._block(self.PACKET,
+                    struct.pack('=IIIII', self.interfaces[name],
+                                micros >> 32, micros & 0xFFFFFFFF,
+                                len(frame), len(frame))
+                    + frame + bytes(-len(frame) % 4))
+
+
 class Port:
     """A host's end of a network."""
 
@@ -49,6 +93,7 @@ class Port:
         self.random = random.Random(f'{seed}/{network.name}/{name}')
         self.latest = 0.0
         self.backlog = collections.deque()
+        self.captured = set()
         self.counters = dict.fromkeys(
             ('received', 'cut', 'lost', 'sent', 'dropped'), 0)
 
@@ -69,6 +114,7 @@ class Wire:
         self.selector = selectors.DefaultSelector()
         self.networks = {}
         self.flying = []
+        self.capture = None
         self.order = itertools.count()
 
     def run(self):
@@ -110,7 +156,13 @@ class Wire:
                 self._detach(port)
                 return
             port.counters['received'] += 1
+            self._keep(port, 'from', frame)
             self._accept(port, frame)
+
+    def _keep(self, port, direction, frame):
+        if direction in port.captured:
+            self.capture.put(f'{port.network.name} {direction} {port.name}',
+                             frame)
 
     def _accept(self, port, frame):
         if 'from' in port.cut:
@@ -147,6 +199,7 @@ class Wire:
         try:
             port.socket.send(frame)
             port.counters['sent'] += 1
+            self._keep(port, 'to', frame)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
@@ -225,6 +278,15 @@ class Wire:
         """Set delay, jitter (seconds) and loss (0 to 1) from a port."""
         entry = self.networks[network].ports[port]
         entry.shape = dataclasses.replace(entry.shape, **values)
+        return {}
+
+    def do_capture(self, path, ports):
+        """Keep frames in a new file: [network, "from" or "to", port]."""
+        self.capture = Capture(path)
+        for network, direction, port in ports:
+            entry = self.networks[network].ports[port]
+            entry.captured.add(direction)
+            self.capture.add(f'{network} {direction} {port}')
         return {}
 
     def do_counters(self, network):

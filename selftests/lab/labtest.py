@@ -25,13 +25,13 @@ class Tap:
         print('TAP version 13', flush=True)
 
     def ok(self, good, name, detail=''):
-        """Report one result; detail is shown when it is bad."""
+        """Report one result, and before it, when it is bad, the detail."""
         self.count += 1
         self.failed += not good
-        print(f'{"ok" if good else "not ok"} {self.count} {name}', flush=True)
+        # First what is wrong: a reader of TAP takes it for what comes after it
         if not good:
-            for line in str(detail).splitlines():
-                print(f'# {line}', flush=True)
+            self.note(detail)
+        print(f'{"ok" if good else "not ok"} {self.count} {name}', flush=True)
         return good
 
     def equal(self, found, wanted, name):
@@ -47,7 +47,8 @@ class Tap:
     @staticmethod
     def note(text):
         """Print a remark."""
-        print(f'# {text}', flush=True)
+        for line in str(text).splitlines():
+            print(f'# {line}', flush=True)
 
     def finish(self):
         """Print the plan; returns the exit status."""
