@@ -39,6 +39,7 @@ struct kvmft_arch_events {
  * @flags: guest RFLAGS
  * @linear_rip: linear address of the guest's next instruction
  * @regs: fill in what only the vendor knows
+ * @set_tsc_offset: the guest's TSC is the host's plus @offset from now on
  */
 struct kvmft_arch_ops {
 	const char *module;
@@ -49,6 +50,7 @@ struct kvmft_arch_ops {
 	u64 (*flags)(const struct kvm_vcpu *vcpu);
 	u64 (*linear_rip)(const struct kvm_vcpu *vcpu);
 	void (*regs)(const struct kvm_vcpu *vcpu, struct kvmft_regs *regs);
+	void (*set_tsc_offset)(struct kvm_vcpu *vcpu, u64 offset);
 };
 
 extern const struct kvmft_arch_ops kvmft_svm_ops;

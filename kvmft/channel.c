@@ -13,7 +13,8 @@
  * published at once travels in one message: the backup's replay never sees half an instruction.
  *
  * A peer is silent when no valid message came from it for the time-out; while this side keeps
- * it from sending, it is not.
+ * it from sending, it is not.  A backup stands still when for the time-out it neither took
+ * anything nor replayed, and the guest waited for it: its threads may live, but its VMM does not.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -56,6 +57,7 @@
  * @receiver: receives
  * @running: completed by the sender
  * @greeted: the peer's hello has come, and matches; written by the receiver
+ * @instance: what it says
  * @end: why the session ended, &enum kvmft_end; 0: it has not.  @text is valid then
  * @text: why, for people
  * @left: the peer has said farewell; written by the receiver
@@ -66,8 +68,7 @@
  * @marked: bytes that the last mark told
  * @marked_at: when that was, in jiffies
  * @heard: when the last valid message came, in jiffies
- * @acked: see &struct kvmft_channel_status
- * @peer_seq: see there
+ * @moved: primary: when the backup got on last, or the guest did not wait for it, in jiffies
  * @copied: see there
  * @pages: of the ring, as TCP gets them
  * @payload: of the message being received
@@ -83,6 +84,7 @@ struct channel {
 	struct task_struct *receiver;
 	struct completion running;
 	bool greeted;
+	u8 instance[16];
 	u32 end;
 	char text[KVMFT_WIRE_TEXT_MAX + 1];
 	bool left;
@@ -93,8 +95,7 @@ struct channel {
 	u64 marked;
 	unsigned long marked_at;
 	unsigned long heard;
-	u64 acked;
-	u64 peer_seq;
+	unsigned long moved;
 	u64 copied;
 	struct bio_vec pages[RING_PAGES + 1];
 	u8 *payload;
@@ -229,11 +230,12 @@ static int send_mark(struct channel *ch)
 		return 0;
 	mark.bytes = cpu_to_le64(bytes);
 	mark.seq = cpu_to_le64(READ_ONCE(*ch->transport.seq));
+	mark.released = is_primary(ch) ? cpu_to_le64(READ_ONCE(ch->transport.released)) : 0;
 	ret = send_message(ch, KVMFT_WIRE_MARK, &mark, sizeof(mark));
 	ch->marked = bytes;
 	ch->marked_at = jiffies;
 	if (!is_primary(ch))
-		WRITE_ONCE(ch->acked, bytes);
+		WRITE_ONCE(ch->transport.acked, bytes);
 	return ret;
 }
 
@@ -278,7 +280,8 @@ static bool has_work(const struct channel *ch)
 	if (is_over(ch) || READ_ONCE(t->error) || READ_ONCE(ch->left))
 		return true;
 	if (is_primary(ch))
-		return READ_ONCE(t->log.head) - ch->sent >= SEND_SIZE;
+		return READ_ONCE(t->log.head) - ch->sent >= SEND_SIZE ||
+		       READ_ONCE(t->urgent) > ch->sent;
 	return READ_ONCE(t->log.head) != ch->marked;
 }
 
@@ -289,7 +292,7 @@ static void send_rest(struct channel *ch)
 
 	if (!is_primary(ch) || send_entries(ch))
 		return;
-	if (!wait_event_idle_timeout(t->wait, READ_ONCE(ch->acked) == ch->sent ||
+	if (!wait_event_idle_timeout(t->wait, READ_ONCE(ch->transport.acked) == ch->sent ||
 				     READ_ONCE(t->error) || READ_ONCE(ch->left), ch->timeout))
 		fail(ch, -ETIMEDOUT, "the backup has not acknowledged the log's end in %u ms",
 		     jiffies_to_msecs(ch->timeout));
@@ -380,6 +383,8 @@ static int take_hello(struct channel *ch)
 	if (kvmft_wire_hello_differ(&ch->hello, (struct kvmft_wire_hello *)ch->payload, text,
 				    sizeof(text)))
 		return fail(ch, -EPROTO, "%s", text);
+	memcpy(ch->instance, ((struct kvmft_wire_hello *)ch->payload)->instance,
+	       sizeof(ch->instance));
 	WRITE_ONCE(ch->greeted, true);
 	return 0;
 }
@@ -399,20 +404,36 @@ static int take_entries(struct channel *ch, u32 len)
 	return 0;
 }
 
+/* Primary: the backup says that it has so many bytes, and replayed so many entries. */
+static bool stands_still(struct channel *ch, u64 bytes, u64 seq)
+{
+	const struct kvmft_transport *t = &ch->transport;
+
+	if (!READ_ONCE(t->stalled) || bytes != t->acked || seq != t->peer_seq)
+		ch->moved = jiffies;
+	return time_after(jiffies, ch->moved + ch->timeout);
+}
+
 static int take_mark(struct channel *ch)
 {
 	const struct kvmft_wire_mark *mark = (struct kvmft_wire_mark *)ch->payload;
 	struct kvmft_log *log = &ch->transport.log;
-	u64 bytes = le64_to_cpu(mark->bytes);
+	u64 bytes = le64_to_cpu(mark->bytes), seq = le64_to_cpu(mark->seq);
 
-	WRITE_ONCE(ch->peer_seq, le64_to_cpu(mark->seq));
-	if (!is_primary(ch))
+	if (is_primary(ch) && stands_still(ch, bytes, seq))
+		return fail(ch, -ETIMEDOUT,
+			    "the backup has stood still for %u ms, and kept the guest waiting",
+			    jiffies_to_msecs(ch->timeout));
+	WRITE_ONCE(ch->transport.peer_seq, seq);
+	if (!is_primary(ch)) {
+		WRITE_ONCE(ch->transport.released, le64_to_cpu(mark->released));
 		return 0;
+	}
 	if (bytes < log->tail || bytes > READ_ONCE(ch->sent))
 		return fail(ch, -EPROTO, "the backup acknowledges byte %llu of %llu", bytes,
 			    READ_ONCE(ch->sent));
 	kvmft_log_consume(log, bytes - log->tail);
-	WRITE_ONCE(ch->acked, bytes);
+	WRITE_ONCE(ch->transport.acked, bytes);
 	return 0;
 }
 
@@ -556,7 +577,11 @@ static void say_hello(struct channel *ch, const struct kvmft_channel_config *con
 		.microcode = cpu_to_le32(boot_cpu_data.microcode),
 		.tsc_khz = cpu_to_le32(tsc_khz),
 		.generation = cpu_to_le64(config->generation),
+		.arbiter = cpu_to_le16(config->arbiter),
+		.cpuid = cpu_to_le16(config->cpuid),
+		.slots = cpu_to_le32(config->slots),
 	};
+	memcpy(ch->hello.instance, config->instance, sizeof(ch->hello.instance));
 	memcpy(ch->hello.session, config->session, sizeof(ch->hello.session));
 }
 
@@ -579,6 +604,7 @@ static struct channel *make(struct socket *sock, const struct kvmft_channel_conf
 	ch->timeout = msecs_to_jiffies(config->timeout_ms);
 	init_completion(&ch->running);
 	ch->heard = jiffies;
+	ch->moved = jiffies;
 	ch->marked_at = jiffies;
 	say_hello(ch, config);
 
@@ -636,6 +662,11 @@ close:
 	return ERR_PTR(ret);
 }
 
+const u8 *kvmft_channel_instance(struct kvmft_transport *transport)
+{
+	return of_transport(transport)->instance;
+}
+
 void kvmft_channel_status(struct kvmft_transport *transport, struct kvmft_channel_status *status)
 {
 	struct channel *ch;
@@ -644,7 +675,7 @@ void kvmft_channel_status(struct kvmft_transport *transport, struct kvmft_channe
 	if (transport->ops != &channel_ops)
 		return;
 	ch = of_transport(transport);
-	status->acked = READ_ONCE(ch->acked);
-	status->peer_seq = READ_ONCE(ch->peer_seq);
+	status->acked = READ_ONCE(ch->transport.acked);
+	status->peer_seq = READ_ONCE(ch->transport.peer_seq);
 	status->copied = READ_ONCE(ch->copied);
 }

@@ -15,6 +15,10 @@
  * @role: of this side
  * @session: identity of the protected VM
  * @generation: how many times a side went live before
+ * @arbiter: an arbiter decides who goes live
+ * @instance: primary with an arbiter: of the pair, as it is there; else zero
+ * @cpuid: hash of the guest's CPUID
+ * @slots: hash of the VM's memory slots
  * @heartbeat_ms: the peer hears from this side at least this often
  * @timeout_ms: a peer that is silent for so long has failed
  */
@@ -22,6 +26,10 @@ struct kvmft_channel_config {
 	enum kvmft_role role;
 	u8 session[16];
 	u64 generation;
+	bool arbiter;
+	u8 instance[16];
+	u64 cpuid;
+	u64 slots;
 	u32 heartbeat_ms;
 	u32 timeout_ms;
 };
@@ -48,6 +56,9 @@ struct kvmft_channel_status {
  */
 struct kvmft_transport *kvmft_channel_open(struct socket *sock,
 					   const struct kvmft_channel_config *config);
+
+/* Backup: what the primary has said; of a transport that kvmft_channel_open() has returned. */
+const u8 *kvmft_channel_instance(struct kvmft_transport *transport);
 
 /* Of a transport that is a channel; else zeroes. */
 void kvmft_channel_status(struct kvmft_transport *transport, struct kvmft_channel_status *status);

@@ -31,8 +31,8 @@ struct session_file {
 
 static struct miscdevice kvmft_misc;
 
-/* Copy a structure in; @min is the size of its first version, flags follow size. */
-static int copy_in(void *dst, size_t size, size_t min, const void __user *arg)
+/* Copy a structure in; @min: the size of its first version; flags, some of @known, follow size. */
+static int copy_in(void *dst, size_t size, size_t min, u32 known, const void __user *arg)
 {
 	const u32 *flags = dst + sizeof(u32);
 	u32 user_size;
@@ -47,7 +47,7 @@ static int copy_in(void *dst, size_t size, size_t min, const void __user *arg)
 	ret = copy_struct_from_user(dst, size, arg, user_size);
 	if (ret)
 		return ret;
-	return *flags ? -EINVAL : 0;
+	return *flags & ~known ? -EINVAL : 0;
 }
 
 /* Copy a structure out to a caller whose structure has @user_size bytes. */
@@ -57,7 +57,7 @@ static int copy_out(void __user *arg, const void *src, size_t size, u32 user_siz
 }
 
 #define copy_in_struct(dst, last, arg)	\
-	copy_in(dst, sizeof(*(dst)), offsetofend(typeof(*(dst)), last), arg)
+	copy_in(dst, sizeof(*(dst)), offsetofend(typeof(*(dst)), last), 0, arg)
 
 /* A session's descriptor. */
 
@@ -155,20 +155,55 @@ static long session_replay(struct kvmft_session *session, void __user *arg)
 	return ret;
 }
 
+/* The arbiter that @pair names, or NULL if it does not; the channel will tell the peer. */
+static struct kvmft_arbiter *get_arbiter(const struct kvmft_session_pair *pair,
+					 struct kvmft_channel_config *config)
+{
+	struct kvmft_claim claim = { .generation = pair->generation, .role = pair->role };
+	struct kvmft_arbiter *arbiter;
+	struct file *disk;
+
+	if (!(pair->flags & KVMFT_PAIR_ARBITER))
+		return NULL;
+	disk = fget(pair->arbiter_fd);
+	if (!disk)
+		return ERR_PTR(-EBADF);
+	memcpy(claim.session, pair->id, sizeof(claim.session));
+	arbiter = kvmft_arbiter_open(disk, pair->arbiter_block, &claim);
+	fput(disk);
+	config->arbiter = true;
+	memcpy(config->instance, claim.instance, sizeof(config->instance));
+	return arbiter;
+}
+
+#define PAIR_FLAGS	(KVMFT_PAIR_ARBITER | KVMFT_PAIR_HOLD_ALL)
+
+/* Outputs wait where there is a backup that could carry on. */
+static enum kvmft_gate gate_of(const struct kvmft_session_pair *pair)
+{
+	if (!(pair->flags & KVMFT_PAIR_ARBITER))
+		return KVMFT_GATE_NONE;
+	return pair->flags & KVMFT_PAIR_HOLD_ALL ? KVMFT_GATE_ALL : KVMFT_GATE_OUTPUT;
+}
+
 static long session_pair(struct kvmft_session *session, void __user *arg)
 {
 	struct kvmft_channel_config config;
 	struct kvmft_verdict_report report;
+	struct kvmft_arbiter *arbiter;
 	struct kvmft_session_pair pair;
 	struct socket *sock;
 	int ret;
 
-	ret = copy_in_struct(&pair, reserved, arg);
+	ret = copy_in(&pair, sizeof(pair), sizeof(pair), PAIR_FLAGS, arg);
 	if (ret)
 		return ret;
-	if (pair.pad || memchr_inv(pair.reserved, 0, sizeof(pair.reserved)) ||
+	if ((!(pair.flags & KVMFT_PAIR_ARBITER) && (pair.arbiter_fd || pair.arbiter_block)) ||
+	    memchr_inv(pair.reserved, 0, sizeof(pair.reserved)) ||
 	    (pair.role != KVMFT_ROLE_PRIMARY && pair.role != KVMFT_ROLE_BACKUP) ||
-	    (pair.role == KVMFT_ROLE_BACKUP && pair.align_us))
+	    (pair.role == KVMFT_ROLE_BACKUP && pair.align_us) ||
+	    ((pair.flags & KVMFT_PAIR_HOLD_ALL) && (pair.role != KVMFT_ROLE_PRIMARY ||
+						    !(pair.flags & KVMFT_PAIR_ARBITER))))
 		return -EINVAL;
 	if (!pair.heartbeat_ms || pair.heartbeat_ms > KVMFT_HEARTBEAT_MAX ||
 	    pair.timeout_ms < 3 * pair.heartbeat_ms || pair.timeout_ms > KVMFT_TIMEOUT_MAX ||
@@ -184,9 +219,12 @@ static long session_pair(struct kvmft_session *session, void __user *arg)
 	sock = sockfd_lookup(pair.socket_fd, &ret);
 	if (!sock)
 		return ret;
+	arbiter = get_arbiter(&pair, &config);
+	ret = PTR_ERR_OR_ZERO(arbiter);
 	kvmft_selftest_report(&report);
-	ret = kvmft_session_pair(session, sock, &config, pair.align_us,
-				 kvmft_verdict_margin(&report));
+	if (!ret)
+		ret = kvmft_session_pair(session, sock, &config, arbiter, pair.align_us,
+					 gate_of(&pair), kvmft_verdict_margin(&report));
 	sockfd_put(sock);
 	return ret;
 }

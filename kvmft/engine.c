@@ -42,6 +42,12 @@ void kvmft_engine_cancel(struct kvmft_engine *engine)
 	kvmft_transport_wake(engine->transport);
 }
 
+void kvmft_engine_go_live(struct kvmft_engine *engine)
+{
+	WRITE_ONCE(engine->live, true);
+	kvmft_transport_wake(engine->transport);
+}
+
 void kvmft_engine_end(struct kvmft_engine *engine, enum kvmft_end end, const char *fmt, ...)
 {
 	va_list args;
@@ -54,7 +60,7 @@ void kvmft_engine_end(struct kvmft_engine *engine, enum kvmft_end end, const cha
 		va_end(args);
 	}
 	engine->end = end;
-	engine->vcpu->ended(engine->vcpu, end);
+	engine->vcpu->owner->ended(engine->vcpu, end);
 }
 
 static int note_page(void *ctx, u64 addr, u64 hash)

@@ -6,6 +6,7 @@
 #define _KVMFT_ENGINE_H
 
 #include "entry.h"
+#include "gate.h"
 #include "transport.h"
 #include "vcpu.h"
 
@@ -29,6 +30,22 @@ struct kvmft_progress {
 };
 
 /**
+ * struct kvmft_outputs - packets of the guest's network devices
+ * @held: waiting now
+ * @held_bytes: of those
+ * @sent: by this side while the guest was protected
+ * @resent: by this side when it went live, perhaps for the second time
+ * @dropped: that could not be sent, or kept
+ */
+struct kvmft_outputs {
+	u64 held;
+	u64 held_bytes;
+	u64 sent;
+	u64 resent;
+	u64 dropped;
+};
+
+/**
  * struct kvmft_engine - an engine
  * @mode: recording or replaying
  * @vcpu: whose
@@ -38,6 +55,13 @@ struct kvmft_progress {
  * @progress: written by the vCPU's thread alone, each value at once
  * @cancelled: it has to let go of the vCPU's thread; set by kvmft_engine_cancel()
  * @end: replay is over, the vCPU goes no further; @reason says why
+ * @alone: it has replayed all of a log that has no end, and no more will come
+ * @live: ... and may go on without; set by kvmft_engine_go_live()
+ * @gated: recording: packets wait until the log has been acknowledged up to them; replaying: they
+ *	are kept, until the primary has sent them, for the moment when this side goes live.  Else
+ *	they are sent at once, or dropped
+ * @lag_max: recording: entries that the backup may be behind before the guest waits; 0: any number
+ * @outputs: see there
  * @reason: for people; valid once the session has ended
  * @entry: of the vCPU's thread
  * @bytes: encoded
@@ -51,6 +75,11 @@ struct kvmft_engine {
 	struct kvmft_progress progress;
 	bool cancelled;
 	enum kvmft_end end;
+	bool alone;
+	bool live;
+	bool gated;
+	u64 lag_max;
+	struct kvmft_outputs outputs;
 	char reason[256];
 	struct kvmft_entry entry;
 	u8 bytes[KVMFT_ENTRY_SIZE_MAX];
@@ -128,16 +157,17 @@ enum kvmft_sleep kvmft_engine_sleep(enum kvmft_space space, u64 addr, const void
 /*
  * Both own @transport from now on, and close and free it when they fail.
  *
- * kvmft_session_record: write a log of @vcpu to @transport.
+ * kvmft_session_record: write a log of @vcpu to @transport.  Outputs, by @gate, wait until it has
+ * been acknowledged up to them.
  */
 struct kvmft_engine *kvmft_record_start(struct kvmft_vcpu *vcpu, struct kvmft_transport *transport,
-					u32 align_us);
+					u32 align_us, enum kvmft_gate gate);
 /*
  * kvmft_session_replay: run @vcpu by the log from @transport.  Overflow interrupts come up to
- * @margin conditional branches late.
+ * @margin conditional branches late.  @gated: it may go live.
  */
 struct kvmft_engine *kvmft_replay_start(struct kvmft_vcpu *vcpu, struct kvmft_transport *transport,
-					u64 margin);
+					u64 margin, bool gated);
 
 /*
  * Wake the vCPU's thread where it waits for the log: it will not wait again.  The VM may go
@@ -146,9 +176,12 @@ struct kvmft_engine *kvmft_replay_start(struct kvmft_vcpu *vcpu, struct kvmft_tr
 void kvmft_record_cancel(struct kvmft_engine *engine);
 void kvmft_engine_cancel(struct kvmft_engine *engine);
 
+/* A replay that is alone may go on without its log.  Any thread. */
+void kvmft_engine_go_live(struct kvmft_engine *engine);
+
 /*
  * No hooked call uses it any more.  A recording's log ends here, with @why as reason, and is
- * written out.  Returns the log's error.
+ * written out; KVMFT_END_NONE: it stops without an end.  Returns the log's error.
  */
 int kvmft_record_close(struct kvmft_engine *engine, enum kvmft_end why);
 int kvmft_replay_close(struct kvmft_engine *engine);
@@ -159,6 +192,10 @@ int kvmft_replay_close(struct kvmft_engine *engine);
  */
 int kvmft_record_input(struct kvmft_engine *engine, const struct kvmft_session_input *input,
 		       const void *data);
+
+/* The same for what a device in the kernel writes: all of @inputs, or none, -EAGAIN or -ESTALE. */
+int kvmft_record_dma(struct kvmft_engine *engine, const struct kvmft_input *inputs,
+		     unsigned int nr);
 
 /* KVMFT_SESSION_FINISH: end the log at the next boundary.  Does not wait. */
 void kvmft_record_finish(struct kvmft_engine *engine);

@@ -13,10 +13,13 @@
 
 #include "arch.h"
 #include "io.h"
+#include "machine.h"
 #include "vm.h"
 
 KVMFT_HOOK(kvm_io_bus_read, "kvm", KVMFT_HOOK_VCPU);
 KVMFT_HOOK(kvm_io_bus_write, "kvm", KVMFT_HOOK_VCPU);
+/* The guest writes to the address of an ioeventfd. */
+KVMFT_HOOK(ioeventfd_write, "kvm", KVMFT_HOOK_VCPU);
 KVMFT_HOOK(apic_mmio_read, "kvm", KVMFT_HOOK_VCPU);
 KVMFT_HOOK(kvm_emulate_rdmsr, "kvm", KVMFT_HOOK_VCPU);
 KVMFT_HOOK(kvm_cpuid, "kvm", KVMFT_HOOK_VCPU);
@@ -59,6 +62,32 @@ static int replace_kvm_io_bus_write(struct kvm_vcpu *vcpu, enum kvm_bus bus, gpa
 	if (!go_on)
 		return 0;
 	return kvmft_original(kvm_io_bus_write)(vcpu, bus, addr, len, data);
+}
+
+/* Whose device is it?  A network device of the module's works its rings at the next boundary. */
+static void kick(struct kvmft_vm *vm, const struct kvm_io_device *dev)
+{
+	const char *event = (const char *)dev - KVMFT_OFFSET__ioeventfd__dev;
+
+	if (!vm->ops->kick(vm, *(struct eventfd_ctx **)(event + KVMFT_OFFSET__ioeventfd__eventfd)))
+		vm->ops->unsupported(vm, KVMFT_NO_IOEVENTFD);
+}
+
+static int replace_ioeventfd_write(struct kvm_vcpu *vcpu, struct kvm_io_device *dev, gpa_t addr,
+				   int len, const void *data)
+{
+	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
+	int ret;
+
+	/* Who polls the eventfd is woken, too: see net.c. */
+	ret = kvmft_original(ioeventfd_write)(vcpu, dev, addr, len, data);
+	if (vm) {
+		/* Else it is another device's address. */
+		if (!ret && READ_ONCE(vm->deterministic))
+			kick(vm, dev);
+		kvmft_vm_put(vm);
+	}
+	return ret;
 }
 
 static int replace_apic_mmio_read(struct kvm_vcpu *vcpu, struct kvm_io_device *dev, gpa_t addr,
@@ -193,6 +222,7 @@ static bool replace_kvm_cpuid(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ec
 struct kvmft_hook *const kvmft_io_hooks[] = {
 	&hook_kvm_io_bus_read,
 	&hook_kvm_io_bus_write,
+	&hook_ioeventfd_write,
 	&hook_apic_mmio_read,
 	&hook_kvm_emulate_rdmsr,
 	&hook_kvm_cpuid,

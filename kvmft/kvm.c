@@ -62,6 +62,30 @@ static void replace_kvm_vcpu_halt(struct kvm_vcpu *vcpu)
 	kvmft_vm_put(vm);
 }
 
+/* KVM's run, unless the VMM has not seen yet how the last one ended. */
+static int run(struct kvmft_vm *vm)
+{
+	struct kvm_vcpu *vcpu = vm->vcpu;
+	int ret;
+
+	if (!vm->held) {
+		vm->interrupted = kvmft_io_complete(vm);
+		if (vm->interrupted)
+			return -EINTR;
+		ret = kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
+		vm->answering |= !ret;
+		if (ret || vm->interrupted)
+			return ret;
+		vm->held = true;
+		vm->exit_reason = vcpu->run->exit_reason;
+	}
+	ret = vm->ops->gate(vm);
+	vm->interrupted = ret == -EINTR;
+	vm->held = vm->interrupted;
+	vcpu->run->exit_reason = vm->exit_reason;
+	return ret;
+}
+
 static int replace_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 {
 	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
@@ -71,11 +95,7 @@ static int replace_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 		return kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
 
 	kvmft_vm_run_begin(vm);
-	vm->interrupted = kvmft_io_complete(vm);
-	if (!vm->interrupted) {
-		ret = kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
-		vm->answering |= !ret;
-	}
+	ret = run(vm);
 	if (vm->interrupted) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		ret = -EINTR;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <linux/minmax.h>
+
 #include "landing.h"
 
 struct kvmft_landing kvmft_landing_plan(const struct kvmft_target *target,
@@ -25,12 +27,24 @@ struct kvmft_landing kvmft_landing_plan(const struct kvmft_target *target,
 	if (cond >= margin + KVMFT_STOP_DISTANCE_MIN) {
 		plan.cond = cond - margin;
 	} else if (taken >= margin + KVMFT_STOP_DISTANCE_MIN) {
-		plan.cond = cond + KVMFT_STOP_DISTANCE_MIN;
+		plan.cond = cond + KVMFT_LANDING_NET;
 		plan.taken = taken - margin;
 	} else {
 		plan.step = KVMFT_LANDING_BREAK;
-		plan.cond = cond + KVMFT_STOP_DISTANCE_MIN;
-		plan.taken = taken + KVMFT_STOP_DISTANCE_MIN;
+		plan.cond = cond + KVMFT_LANDING_NET;
+		plan.taken = taken + KVMFT_LANDING_NET;
 	}
 	return plan;
+}
+
+u64 kvmft_landing_ticks(const struct kvmft_target *target, const struct kvmft_position *now)
+{
+	u64 ticks;
+
+	if (now->cond > target->pos.cond || now->taken > target->pos.taken)
+		return 0;
+	/* Each branch counts in one of them at least, or in both. */
+	ticks = max(target->pos.cond - now->cond, target->pos.taken - now->taken) /
+		KVMFT_BRANCHES_PER_TICK;
+	return ticks < KVMFT_LANDING_TICKS_MIN ? 0 : ticks;
 }

@@ -25,8 +25,8 @@ struct kvmft_target {
  * enum kvmft_landing_step - what to do next
  * @KVMFT_LANDING_HERE: the guest is there
  * @KVMFT_LANDING_RUN: it is far: run until a counter overflows
- * @KVMFT_LANDING_BREAK: it is near: stop it at every execution of the instruction; the
- *	counters overflow behind the place, as a net below
+ * @KVMFT_LANDING_BREAK: it is near: run for kvmft_landing_ticks(), or stop it at every execution
+ *	of the instruction; the counters overflow behind the place, as a net below
  * @KVMFT_LANDING_PASSED: it has been there, or on another way: never again
  */
 enum kvmft_landing_step {
@@ -35,6 +35,9 @@ enum kvmft_landing_step {
 	KVMFT_LANDING_BREAK,
 	KVMFT_LANDING_PASSED,
 };
+
+/* How far behind the place the net is: a guest that goes there is lost anyway. */
+#define KVMFT_LANDING_NET	1000
 
 /**
  * struct kvmft_landing - a plan, for the next run in the guest
@@ -54,5 +57,18 @@ struct kvmft_landing {
  */
 struct kvmft_landing kvmft_landing_plan(const struct kvmft_target *target,
 					const struct kvmft_position *now, u64 rip, u64 margin);
+
+/*
+ * In so many ticks of the TSC no guest gets from @now to @target; 0: too few to be worth a timer.
+ *
+ * A timer can not be late as an overflow can: the guest does not execute instructions while the
+ * host's interrupt is pending.
+ *
+ * KVMFT_BRANCHES_PER_TICK: what no CPU exceeds for long: two branches a cycle, cycles at twice the
+ * TSC's rate.
+ */
+#define KVMFT_BRANCHES_PER_TICK	4
+#define KVMFT_LANDING_TICKS_MIN	2000
+u64 kvmft_landing_ticks(const struct kvmft_target *target, const struct kvmft_position *now);
 
 #endif /* _KVMFT_LANDING_H */

@@ -18,9 +18,13 @@
 #define PAGES_AT_ONCE		64
 
 KVMFT_CALLEE(kvm_pmu_refresh, "kvm");
+KVMFT_CALLEE(kvm_set_lapic_tscdeadline_msr, "kvm");
+KVMFT_CALLEE(kvm_pit_load_count, "kvm");
 
 struct kvmft_hook *const kvmft_vm_callees[] = {
 	&callee_kvm_pmu_refresh,
+	&callee_kvm_set_lapic_tscdeadline_msr,
+	&callee_kvm_pit_load_count,
 	NULL
 };
 
@@ -72,6 +76,11 @@ void kvmft_machine_kill(struct kvmft_vm *vm)
 	kvm_vm_dead(vm->kvm);
 }
 
+bool kvmft_machine_is_dead(const struct kvmft_vm *vm)
+{
+	return vm->kvm->vm_dead;
+}
+
 bool kvmft_machine_has_memory(const struct kvmft_vm *vm, u64 addr, u64 len)
 {
 	bool has = addr + len >= addr;
@@ -83,6 +92,19 @@ bool kvmft_machine_has_memory(const struct kvmft_vm *vm, u64 addr, u64 len)
 		has = kvm_is_visible_gfn(vm->kvm, gpa_to_gfn(addr));
 	srcu_read_unlock(&vm->kvm->srcu, idx);
 	return has;
+}
+
+bool kvmft_machine_is_at(const struct kvmft_vm *vm, const struct mm_struct *mm, u64 addr, u64 user)
+{
+	unsigned long hva;
+	int idx;
+
+	if (vm->kvm->mm != mm)
+		return false;
+	idx = srcu_read_lock(&vm->kvm->srcu);
+	hva = gfn_to_hva(vm->kvm, gpa_to_gfn(addr));
+	srcu_read_unlock(&vm->kvm->srcu, idx);
+	return !kvm_is_error_hva(hva) && hva + offset_in_page(addr) == user;
 }
 
 struct mm_struct *kvmft_machine_use_mm(const struct kvmft_vm *vm)
@@ -134,6 +156,37 @@ static bool is_guest_memory(const struct kvm_memory_slot *slot)
 	return slot->id < KVM_USER_MEM_SLOTS && !(slot->flags & KVM_MEMSLOT_INVALID);
 }
 
+static struct kvmft_slot description(const struct kvm_memory_slot *slot)
+{
+	return (struct kvmft_slot) {
+		.addr = cpu_to_le64(gfn_to_gpa(slot->base_gfn)),
+		.size = cpu_to_le64(gfn_to_gpa(slot->npages)),
+		.flags = cpu_to_le64(slot->flags),
+	};
+}
+
+void kvmft_machine_shape(const struct kvmft_vm *vm, u64 *cpuid, u64 *slots)
+{
+	const struct kvm_memslots *memslots;
+	struct xxh64_state state;
+	struct kvmft_slot slot;
+	struct rb_node *node;
+	int idx;
+
+	*cpuid = cpuid_hash(vm->vcpu);
+	xxh64_reset(&state, 0);
+	idx = srcu_read_lock(&vm->kvm->srcu);
+	memslots = kvm_memslots(vm->kvm);
+	for (node = rb_first(&memslots->gfn_tree); node; node = rb_next(node)) {
+		if (!is_guest_memory(slot_of(node, memslots)))
+			continue;
+		slot = description(slot_of(node, memslots));
+		xxh64_update(&state, &slot, sizeof(slot));
+	}
+	srcu_read_unlock(&vm->kvm->srcu, idx);
+	*slots = xxh64_digest(&state);
+}
+
 void kvmft_machine_describe(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch,
 			    struct kvmft_start *start)
 {
@@ -152,11 +205,7 @@ void kvmft_machine_describe(struct kvmft_vm *vm, const struct kvmft_arch_ops *ar
 		if (!is_guest_memory(slot))
 			continue;
 		if (nr < KVMFT_SLOTS_MAX)
-			start->slots[nr] = (struct kvmft_slot) {
-				.addr = cpu_to_le64(gfn_to_gpa(slot->base_gfn)),
-				.size = cpu_to_le64(gfn_to_gpa(slot->npages)),
-				.flags = cpu_to_le64(slot->flags),
-			};
+			start->slots[nr] = description(slot);
 		nr++;
 	}
 	start->nr_slots = cpu_to_le64(nr);
@@ -409,4 +458,92 @@ void kvmft_machine_wake(struct kvmft_vm *vm)
 	__acquires(&vm->kvm->srcu)
 {
 	kvm_vcpu_srcu_read_lock(vm->vcpu);
+}
+
+#define member(type, base, path)	((type *)((char *)(base) + KVMFT_OFFSET_##path))
+
+/*
+ * On this side it was started when the guest wrote its registers, as ever; its expiries were
+ * dropped.  KVM forgets when it is to expire once the expiry has been delivered: that of the log.
+ * One that comes here after it would be another.  A deadline is a value of the guest's TSC.
+ */
+static void restart_lapic_timer(struct kvm_vcpu *vcpu)
+{
+	void *apic = vcpu->arch.apic;
+	struct hrtimer *timer = member(struct hrtimer, apic, kvm_lapic__lapic_timer__timer);
+	atomic_t *pending = member(atomic_t, apic, kvm_lapic__lapic_timer__pending);
+	u64 deadline = *member(u64, apic, kvm_lapic__lapic_timer__tscdeadline);
+	ktime_t expires = *member(ktime_t, apic, kvm_lapic__lapic_timer__target_expiration);
+	u32 mode = *member(u32, apic, kvm_lapic__lapic_timer__timer_mode);
+
+	if (mode == APIC_LVT_TIMER_PERIODIC) {
+		atomic_set(pending, 0);
+	} else if (mode == APIC_LVT_TIMER_TSCDEADLINE && deadline) {
+		kvmft_call(kvm_set_lapic_tscdeadline_msr)(vcpu, deadline);
+	} else {
+		hrtimer_cancel(timer);
+		atomic_set(pending, 0);
+		if (mode == APIC_LVT_TIMER_ONESHOT && expires)
+			hrtimer_start(timer, expires, HRTIMER_MODE_ABS_HARD);
+	}
+}
+
+/* i8254: rate generator, square wave. */
+#define PIT_MODE_RATE	2
+#define PIT_MODE_SQUARE	3
+
+/*
+ * It may wait until the guest has taken an interrupt that was dropped.  One that fires once is
+ * left alone: it might fire twice.
+ */
+static void restart_pit(struct kvm *kvm)
+{
+	struct kvm_pit *pit = kvm->arch.vpit;
+	char *channel;
+	u8 mode;
+
+	if (!pit)
+		return;
+	channel = member(char, pit, kvm_pit__pit_state__channels);
+	mutex_lock(member(struct mutex, pit, kvm_pit__pit_state__lock));
+	mode = *member(u8, channel, kvm_kpit_channel_state__mode);
+	if (mode == PIT_MODE_RATE || mode == PIT_MODE_SQUARE)
+		kvmft_call(kvm_pit_load_count)(pit, 0, *member(u32, channel,
+							       kvm_kpit_channel_state__count), 0);
+	mutex_unlock(member(struct mutex, pit, kvm_pit__pit_state__lock));
+}
+
+static void sample_lines(struct kvmft_vm *vm, const unsigned long *lines)
+{
+	struct kvmft_input input = {
+		.type = KVMFT_INPUT_LINE,
+		.source = KVM_USERSPACE_IRQ_SOURCE_ID,
+	};
+	unsigned long now;
+
+	/* Again if a device has changed one meanwhile, and perhaps been overtaken by this. */
+	do {
+		/* Pairs with replay_input(). */
+		smp_mb();
+		now = READ_ONCE(*lines);
+		for (input.gsi = 0; input.gsi < KVMFT_LINES; input.gsi++) {
+			input.level = test_bit(input.gsi, &now);
+			kvmft_vm_apply(vm, &input);
+		}
+		/* The same. */
+		smp_mb();
+	} while (READ_ONCE(*lines) != now);
+}
+
+void kvmft_machine_go_live(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch,
+			   const u64 *tsc_offset, const unsigned long *lines)
+{
+	struct kvm_vcpu *vcpu = vm->vcpu;
+
+	if (tsc_offset)
+		arch->set_tsc_offset(vcpu, *tsc_offset);
+	restart_lapic_timer(vcpu);
+	restart_pit(vm->kvm);
+	sample_lines(vm, lines);
+	kvm_make_request(KVM_REQ_EVENT, vcpu);
 }

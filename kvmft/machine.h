@@ -24,8 +24,14 @@ int kvmft_machine_arm(struct kvmft_vm *vm);
 /* The VM never runs again: KVM_RUN returns -EIO. */
 void kvmft_machine_kill(struct kvmft_vm *vm);
 
+bool kvmft_machine_is_dead(const struct kvmft_vm *vm);
+
 /* Is there guest memory at all of @len bytes from @addr? */
 bool kvmft_machine_has_memory(const struct kvmft_vm *vm, u64 addr, u64 len);
+
+/* Is the guest's memory at @addr the byte at @user of the address space @mm? */
+bool kvmft_machine_is_at(const struct kvmft_vm *vm, const struct mm_struct *mm, u64 addr,
+			 u64 user);
 
 /*
  * Let a kernel thread work in the VMM's address space, if that still exists.  Returns what
@@ -33,6 +39,9 @@ bool kvmft_machine_has_memory(const struct kvmft_vm *vm, u64 addr, u64 len);
  */
 struct mm_struct *kvmft_machine_use_mm(const struct kvmft_vm *vm);
 void kvmft_machine_unuse_mm(struct mm_struct *mm);
+
+/* Hashes of the CPUID leaves and of the memory slots.  vcpu->mutex is held. */
+void kvmft_machine_shape(const struct kvmft_vm *vm, u64 *cpuid, u64 *slots);
 
 /* What follows is for the vCPU's thread, at a boundary or while it is halted. */
 
@@ -67,6 +76,18 @@ int kvmft_machine_pages(struct kvmft_vm *vm, int (*page)(void *ctx, u64 addr, u6
 
 /* Digest of guest memory, never 0 without an error; -EINTR as above. */
 int kvmft_machine_memory(struct kvmft_vm *vm, u64 *digest);
+
+/* Lines of the interrupt chips that a VMM drives: pins of the IOAPIC, and the PICs' among them. */
+#define KVMFT_LINES	24
+
+/*
+ * The guest ran by a log and goes on without.  Its TSC is the host's plus *@tsc_offset from now on,
+ * unless that is NULL; timers are set again by the registers, and an expiry that has come here but
+ * not in the log comes now; each of the lines is at its level in @lines, which may change
+ * meanwhile.
+ */
+void kvmft_machine_go_live(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch,
+			   const u64 *tsc_offset, const unsigned long *lines);
 
 /* Around a sleep that may last: while KVM's SRCU is held the VMM can change no memory slots. */
 void kvmft_machine_sleep(struct kvmft_vm *vm);

@@ -4,9 +4,11 @@
 #include <linux/module.h>
 
 #include "chardev.h"
+#include "net.h"
 #include "selftest.h"
 #include "session.h"
 #include "symbol.h"
+#include "vhost.h"
 
 static int __init kvmft_init(void)
 {
@@ -18,9 +20,15 @@ static int __init kvmft_init(void)
 	ret = kvmft_session_init();
 	if (ret)
 		return ret;
-	ret = kvmft_chardev_init();
+	ret = kvmft_net_init();
 	if (ret)
 		goto exit_session;
+	ret = kvmft_vhost_init();
+	if (ret)
+		goto exit_net;
+	ret = kvmft_chardev_init();
+	if (ret)
+		goto exit_vhost;
 
 	ret = kvmft_selftest_run();
 	if (ret)
@@ -28,6 +36,10 @@ static int __init kvmft_init(void)
 			ret);
 	return 0;
 
+exit_vhost:
+	kvmft_vhost_exit();
+exit_net:
+	kvmft_net_exit();
 exit_session:
 	kvmft_session_exit();
 	return ret;
@@ -36,7 +48,9 @@ exit_session:
 static void __exit kvmft_exit(void)
 {
 	kvmft_chardev_exit();
+	kvmft_vhost_exit();
 	kvmft_session_exit();
+	kvmft_net_exit();
 }
 
 module_init(kvmft_init);

@@ -11,7 +11,10 @@
 #define KVMFT_STATE_NAMES				\
 	{ KVMFT_STATE_ARMED,	"armed" },		\
 	{ KVMFT_STATE_COUNTING,	"counting" },		\
-	{ KVMFT_STATE_ENDED,	"ended" }
+	{ KVMFT_STATE_ENDED,	"ended" },		\
+	{ KVMFT_STATE_CLAIMING,	"claiming" },		\
+	{ KVMFT_STATE_LIVE,	"live" },		\
+	{ KVMFT_STATE_STOPPED,	"stopped" }
 
 #define KVMFT_END_NAMES					\
 	{ KVMFT_END_NONE,		"none" },		\
@@ -31,10 +34,20 @@
 	{ KVMFT_MODE_RECORD,	"record" },		\
 	{ KVMFT_MODE_REPLAY,	"replay" }
 
+#define KVMFT_ROLE_NAMES				\
+	{ 0,			"none" },		\
+	{ KVMFT_ROLE_PRIMARY,	"primary" },		\
+	{ KVMFT_ROLE_BACKUP,	"backup" }
+
 #define KVMFT_VERDICT_NAMES				\
 	{ KVMFT_VERDICT_UNTESTED,	"untested" },	\
 	{ KVMFT_VERDICT_EXACT,		"exact" },	\
 	{ KVMFT_VERDICT_REFUSED,	"refused" }
+
+#define KVMFT_FATE_NAMES				\
+	{ KVMFT_FATE_HELD,	"held" },			\
+	{ KVMFT_FATE_SENT,	"sent" },			\
+	{ KVMFT_FATE_DROPPED,	"dropped" }
 
 struct kvmft_name {
 	unsigned int value;

@@ -68,6 +68,8 @@ enum nudge {
  * @pages: what is left to log of the memory at the start
  * @next_page: first of those
  * @digest_seq: number of the last digest's entry
+ * @gate: which writes wait for the backup before the VMM sees them
+ * @output: the guest has made such a write
  * @seq: next entry's number when the guest was entered
  */
 struct kvmft_record {
@@ -90,6 +92,8 @@ struct kvmft_record {
 	struct kvmft_pages pages;
 	size_t next_page;
 	u64 digest_seq;
+	enum kvmft_gate gate;
+	bool output;
 	u64 seq;
 };
 
@@ -202,6 +206,15 @@ static void finish(struct kvmft_record *record, const char *why)
 		kvmft_engine_end(&record->engine, KVMFT_END_FINISHED, "%s", why);
 }
 
+/* Is there room in the log, and is the backup no further behind than it may be? */
+static bool may_go_on(const struct kvmft_engine *engine)
+{
+	u64 lag_max = READ_ONCE(engine->lag_max);
+
+	return kvmft_log_space(engine->log) >= KVMFT_RING_RESERVE && (likely(!lag_max) ||
+	       engine->progress.seq <= READ_ONCE(engine->transport->peer_seq) + lag_max);
+}
+
 /* KVM's SRCU is held; it is let go of while waiting.  -EINTR: a signal came. */
 static int wait_for_space(struct kvmft_record *record)
 {
@@ -210,14 +223,13 @@ static int wait_for_space(struct kvmft_record *record)
 	int ret;
 
 	publish(record);
-	if (likely(kvmft_log_space(engine->log) >= KVMFT_RING_RESERVE))
+	if (likely(may_go_on(engine)))
 		return 0;
 	kvmft_machine_sleep(vm);
 	kvmft_transport_wake(engine->transport);
-	ret = wait_event_interruptible(engine->transport->wait,
-				       kvmft_log_space(engine->log) >= KVMFT_RING_RESERVE ||
-				       kvmft_transport_error(engine->transport) ||
-				       READ_ONCE(engine->cancelled));
+	ret = kvmft_transport_stall(engine->transport, may_go_on(engine) ||
+				    kvmft_transport_error(engine->transport) ||
+				    READ_ONCE(engine->cancelled));
 	kvmft_machine_wake(vm);
 	return ret || READ_ONCE(engine->cancelled) ? -EINTR : 0;
 }
@@ -277,12 +289,6 @@ static void take_inputs(struct kvmft_record *record, struct kvmft_entry *entry)
 	raw_spin_unlock_irqrestore(&record->lock, flags);
 }
 
-static void free_bytes(const struct kvmft_input *inputs, unsigned int nr)
-{
-	while (nr)
-		kfree(inputs[--nr].bytes);
-}
-
 /* The inputs taken last are with the chips. */
 static void applied(struct kvmft_record *record)
 {
@@ -315,7 +321,7 @@ static void apply(struct kvmft_record *record, enum kvmft_at at)
 		put_checked(record);
 		for (i = 0; i < entry->nr_inputs; i++)
 			kvmft_vm_apply(&vcpu->vm, &entry->inputs[i]);
-		free_bytes(entry->inputs, entry->nr_inputs);
+		kvmft_inputs_free(entry->inputs, entry->nr_inputs);
 		applied(record);
 		WRITE_ONCE(engine->progress.inputs, engine->progress.inputs + i);
 	} while (entry->more);
@@ -370,6 +376,21 @@ static void put_reset(struct kvmft_record *record)
 				 record->changed);
 }
 
+/* The guest may have told a network device that there are packets to send. */
+static int transmit(struct kvmft_record *record)
+{
+	struct kvmft_engine *engine = &record->engine;
+	int ret;
+
+	if (likely(!READ_ONCE(engine->vcpu->vm.kicked)))
+		return 0;
+	publish(record);
+	ret = engine->vcpu->owner->transmit(engine->vcpu);
+	if (engine->gated)
+		kvmft_transport_urge(engine->transport);
+	return ret;
+}
+
 static int record_boundary(struct kvmft_vcpu *vcpu)
 {
 	struct kvmft_record *record = of_engine(vcpu->context);
@@ -377,10 +398,14 @@ static int record_boundary(struct kvmft_vcpu *vcpu)
 	int ret;
 
 	record->nudge = NUDGE_NONE;
+	/* A device in the kernel took it: the VMM does not get to see it. */
+	record->output = false;
 	record->changed = kvmft_vcpu_changed(vcpu) ?: record->changed;
 	if (kvmft_machine_halted(&vcpu->vm) || has_ended(record))
 		return 0;
-	ret = wait_for_space(record);
+	ret = transmit(record);
+	if (!ret)
+		ret = wait_for_space(record);
 	if (!ret && has_ended(record))
 		return 0;
 	if (!ret && !record->started)
@@ -450,6 +475,37 @@ static void record_enter(struct kvmft_vcpu *vcpu, struct kvmft_run *run)
 	record->seq = record->engine.codec.seq;
 }
 
+/* May an output leave whose entry is in the log before @end?  If this side is live, it may, too. */
+static bool gate_is_open(struct kvmft_record *record, u64 end)
+{
+	struct kvmft_engine *engine = &record->engine;
+
+	return READ_ONCE(engine->transport->acked) >= end || READ_ONCE(engine->vcpu->live) ||
+	       READ_ONCE(engine->cancelled);
+}
+
+static int record_gate(struct kvmft_vcpu *vcpu)
+{
+	struct kvmft_record *record = of_engine(vcpu->context);
+	struct kvmft_engine *engine = &record->engine;
+	u64 end;
+
+	if (likely(!record->output))
+		return 0;
+	publish(record);
+	end = kvmft_transport_urge(engine->transport);
+	/* It may not be in the log. */
+	if (has_ended(record))
+		end = U64_MAX;
+	if (!gate_is_open(record, end)) {
+		if (!vcpu->vm.vcpu->wants_to_run ||
+		    kvmft_transport_stall(engine->transport, gate_is_open(record, end)))
+			return -EINTR;
+	}
+	record->output = false;
+	return kvmft_machine_is_dead(&vcpu->vm) ? -EIO : 0;
+}
+
 /* The VMM acts on what the guest has written: that is in the log now. */
 static void record_leave(struct kvmft_vcpu *vcpu)
 {
@@ -473,7 +529,7 @@ static int record_quick_tsc(struct kvmft_vcpu *vcpu, u64 *value)
 	if (record->nudge != NUDGE_NONE || is_pending(record) ||
 	    engine->codec.seq - record->digest_seq >= DIGEST_INTERVAL ||
 	    kvmft_log_unpublished(engine->log) >= engine->transport->wake_at ||
-	    kvmft_log_space(engine->log) < KVMFT_RING_RESERVE)
+	    !may_go_on(engine))
 		return -EAGAIN;
 	record_tsc(vcpu, value);
 	return !engine->end && !record->failed;
@@ -513,6 +569,7 @@ static bool record_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 ad
 	struct kvmft_record *record = of_engine(vcpu->context);
 
 	put_access(record, KVMFT_ENTRY_WRITE, space, addr, data, len);
+	record->output |= kvmft_gate_holds(record->gate, space, addr);
 	switch (kvmft_engine_sleep(space, addr, data, len)) {
 	case KVMFT_SLEEP_NONE:
 		break;
@@ -546,7 +603,8 @@ static int queue_inputs(struct kvmft_record *record, const struct kvmft_input *i
 	first = !record->queue.nr;
 	if (first)
 		WRITE_ONCE(record->since, ktime_get_ns());
-	room = kvmft_queue_add(&record->queue, inputs, nr);
+	room = kvmft_queue_add(&record->queue, inputs, nr) ||
+	       (kvmft_queue_merge(&record->queue) && kvmft_queue_add(&record->queue, inputs, nr));
 	if (first && record->align_ns && !record->closing)
 		hrtimer_start(&record->timer, ns_to_ktime(record->align_ns), HRTIMER_MODE_REL_HARD);
 	raw_spin_unlock_irqrestore(&record->lock, flags);
@@ -584,6 +642,7 @@ static const struct kvmft_engine_ops record_ops = {
 	.boundary = record_boundary,
 	.halt = record_halt,
 	.enter = record_enter,
+	.gate = record_gate,
 	.leave = record_leave,
 	.quick_tsc = record_quick_tsc,
 	.tsc = record_tsc,
@@ -594,7 +653,7 @@ static const struct kvmft_engine_ops record_ops = {
 };
 
 struct kvmft_engine *kvmft_record_start(struct kvmft_vcpu *vcpu, struct kvmft_transport *transport,
-					u32 align_us)
+					u32 align_us, enum kvmft_gate gate)
 {
 	struct kvmft_record *record;
 	int ret;
@@ -603,6 +662,8 @@ struct kvmft_engine *kvmft_record_start(struct kvmft_vcpu *vcpu, struct kvmft_tr
 	if (!record)
 		return ERR_PTR(-ENOMEM);
 	record->align_ns = align_us * (u64)NSEC_PER_USEC;
+	record->gate = gate;
+	record->engine.gated = gate != KVMFT_GATE_NONE;
 	raw_spin_lock_init(&record->lock);
 	hrtimer_init(&record->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
 	record->timer.function = overdue;
@@ -654,7 +715,7 @@ static void flush_work_fn(struct work_struct *work)
 			else
 				kvmft_vm_flush(vm, &inputs[i]);
 		}
-		free_bytes(inputs, nr);
+		kvmft_inputs_free(inputs, nr);
 	}
 	/* Whose hook would queue it again. */
 	if (timer)
@@ -686,34 +747,11 @@ int kvmft_record_close(struct kvmft_engine *engine, enum kvmft_end why)
 {
 	struct kvmft_record *record = of_engine(engine);
 
-	if (!engine->end && record->started)
+	if (!engine->end && record->started && why)
 		put_end(record, why);
 	publish(record);
 	kvmft_pages_free(&record->pages);
 	return kvmft_transport_close(engine->transport);
-}
-
-/* Cut @len bytes for @addr into inputs.  Returns their number, or -ENOMEM. */
-static int cut(struct kvmft_input *inputs, u64 addr, const u8 *data, u32 len)
-{
-	u32 done, size;
-	int nr = 0;
-
-	for (done = 0; done < len; done += size) {
-		size = min_t(u32, len - done, KVMFT_DATA_MAX);
-		inputs[nr] = (struct kvmft_input) {
-			.type = KVMFT_INPUT_MEMORY,
-			.addr = addr + done,
-			.len = size,
-			.bytes = kmemdup(data + done, size, GFP_KERNEL_ACCOUNT),
-		};
-		if (!inputs[nr].bytes) {
-			free_bytes(inputs, nr);
-			return -ENOMEM;
-		}
-		nr++;
-	}
-	return nr;
 }
 
 int kvmft_record_input(struct kvmft_engine *engine, const struct kvmft_session_input *input,
@@ -724,7 +762,7 @@ int kvmft_record_input(struct kvmft_engine *engine, const struct kvmft_session_i
 
 	if (!kvmft_machine_has_memory(&engine->vcpu->vm, input->addr, input->len))
 		return -ERANGE;
-	nr = cut(inputs, input->addr, data, input->len);
+	nr = kvmft_inputs_cut(inputs, INPUTS_MAX, input->addr, data, input->len);
 	if (nr < 0)
 		return nr;
 	if (input->irq == KVMFT_IRQ_LINE)
@@ -742,8 +780,13 @@ int kvmft_record_input(struct kvmft_engine *engine, const struct kvmft_session_i
 		};
 	ret = queue_inputs(of_engine(engine), inputs, nr);
 	if (ret)
-		free_bytes(inputs, nr);
+		kvmft_inputs_free(inputs, nr);
 	return ret;
+}
+
+int kvmft_record_dma(struct kvmft_engine *engine, const struct kvmft_input *inputs, unsigned int nr)
+{
+	return queue_inputs(of_engine(engine), inputs, nr);
 }
 
 void kvmft_record_finish(struct kvmft_engine *engine)

@@ -27,7 +27,10 @@
  * @started: the machine here is the one of the log
  * @changed: a register that the VMM has changed, which has not been compared yet
  * @breakpoint: stop the guest at @target
+ * @timed: position at which a timer was set last
  * @target: where to land
+ * @clock: the guest's TSC less the host's, by what it was told last
+ * @lines: levels of the lines that this side's devices drive; any thread
  * @pages: memory at the start
  * @next_page: first of those that has not been compared
  */
@@ -39,7 +42,13 @@ struct kvmft_replay {
 	bool started;
 	const char *changed;
 	bool breakpoint;
+	struct kvmft_position timed;
 	struct kvmft_target target;
+	struct {
+		u64 offset;
+		bool known;
+	} clock;
+	unsigned long lines;
 	struct kvmft_pages pages;
 	size_t next_page;
 };
@@ -130,15 +139,17 @@ static int fetch(struct kvmft_replay *replay, bool sleep)
 	struct kvmft_engine *engine = &replay->engine;
 	struct kvmft_transport *transport = engine->transport;
 	bool ended;
-	int ret;
+	int ret, error;
 
 	while (!replay->have) {
-		/* In this order: what the reader put into the ring before it ended is seen. */
-		ended = smp_load_acquire(&transport->ended);
+		/* In this order: what was in the ring before, perhaps acknowledged, is seen. */
+		error = kvmft_transport_error(transport);
+		ended = smp_load_acquire(&transport->ended); /* the same */
 		ret = try_fetch(replay);
 		if (ret)
 			return ret < 0 ? ret : 0;
-		if (kvmft_transport_error(transport)) {
+		engine->alone = error || ended;
+		if (error) {
 			kvmft_engine_end(engine, KVMFT_END_LOG_ERROR, "%s", transport->reason);
 			return -EIO;
 		}
@@ -151,6 +162,7 @@ static int fetch(struct kvmft_replay *replay, bool sleep)
 			kvmft_machine_sleep(&engine->vcpu->vm);
 		ret = wait_event_interruptible(transport->wait, kvmft_log_used(engine->log) ||
 					       READ_ONCE(transport->ended) ||
+					       kvmft_transport_error(transport) ||
 					       READ_ONCE(engine->cancelled));
 		if (sleep)
 			kvmft_machine_wake(&engine->vcpu->vm);
@@ -434,10 +446,25 @@ static bool at_position(struct kvmft_replay *replay)
 	return false;
 }
 
-/* Replay is over: go no further.  KVM's SRCU is not held. */
+/* Replay is over: go no further, unless the arbiter lets it.  KVM's SRCU is not held. */
 static void hold(struct kvmft_engine *engine)
 {
-	wait_event_interruptible(engine->transport->wait, READ_ONCE(engine->cancelled));
+	wait_event_interruptible(engine->transport->wait, READ_ONCE(engine->cancelled) ||
+				 READ_ONCE(engine->live));
+}
+
+/* The arbiter has: from here on the guest runs without a log.  False: it has not. */
+static bool go_live(struct kvmft_replay *replay)
+{
+	struct kvmft_engine *engine = &replay->engine;
+	struct kvmft_vcpu *vcpu = engine->vcpu;
+
+	if (!READ_ONCE(engine->live))
+		return false;
+	kvmft_machine_go_live(&vcpu->vm, vcpu->arch,
+			      replay->clock.known ? &replay->clock.offset : NULL, &replay->lines);
+	vcpu->owner->live(vcpu);
+	return true;
 }
 
 static int replay_boundary(struct kvmft_vcpu *vcpu)
@@ -453,6 +480,8 @@ static int replay_boundary(struct kvmft_vcpu *vcpu)
 		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED, "%s", vcpu->unsupported);
 	if (kvmft_machine_halted(&vcpu->vm) && !engine->end)
 		return 0;
+	if (unlikely(READ_ONCE(vcpu->vm.kicked)) && !engine->end)
+		vcpu->owner->transmit(vcpu);
 	if (!replay->started && !engine->end)
 		ret = begin(replay);
 	while (more && !ret && !engine->end) {
@@ -492,7 +521,7 @@ static int replay_boundary(struct kvmft_vcpu *vcpu)
 		kvmft_machine_sleep(&vcpu->vm);
 		hold(engine);
 		kvmft_machine_wake(&vcpu->vm);
-		return -EINTR;
+		return go_live(replay) ? 0 : -EINTR;
 	}
 	return ret;
 }
@@ -521,17 +550,30 @@ static bool replay_halt(struct kvmft_vcpu *vcpu)
 		}
 		kvmft_machine_sleep(&vcpu->vm);
 	}
-	if (engine->end)
+	if (engine->end) {
 		hold(engine);
+		go_live(replay);
+	}
 	return true;
 }
 
 static void replay_enter(struct kvmft_vcpu *vcpu, struct kvmft_run *run)
 {
 	struct kvmft_replay *replay = of_engine(vcpu->context);
+	const struct kvmft_position *pos = &vcpu->state.pos;
 
 	run->intercept = true;
 	run->breakpoint = replay->breakpoint;
+	if (replay->breakpoint) {
+		run->ticks = kvmft_landing_ticks(&replay->target, pos);
+		/* From here it was over before the guest had executed an instruction. */
+		if (pos->cond == replay->timed.cond && pos->taken == replay->timed.taken)
+			run->ticks = 0;
+		if (run->ticks) {
+			run->breakpoint = false;
+			replay->timed = *pos;
+		}
+	}
 	run->address = replay->target.rip;
 	/* It stands there, and it is another visit. */
 	run->resume = true;
@@ -547,12 +589,21 @@ static bool replay_passing(const struct kvmft_vcpu *vcpu)
 	       (pos->cond != target->cond || pos->taken != target->taken);
 }
 
+/* The guest has seen @tsc. */
+static void note_clock(struct kvmft_replay *replay, u64 tsc)
+{
+	replay->clock.offset = tsc - rdtsc();
+	replay->clock.known = true;
+}
+
 static void replay_tsc(struct kvmft_vcpu *vcpu, u64 *value)
 {
 	struct kvmft_replay *replay = of_engine(vcpu->context);
 
-	if (expect(replay, KVMFT_ENTRY_TSC, "a read of the TSC"))
-		*value = replay->engine.entry.value;
+	if (!expect(replay, KVMFT_ENTRY_TSC, "a read of the TSC"))
+		return;
+	*value = replay->engine.entry.value;
+	note_clock(replay, *value);
 }
 
 /* If that is what the log says: else replay_tsc() ends the replay, which may sleep. */
@@ -566,6 +617,7 @@ static int replay_quick_tsc(struct kvmft_vcpu *vcpu, u64 *value)
 	    kvmft_entry_check(entry, kvmft_vcpu_hash(vcpu)) != entry->check)
 		return -EAGAIN;
 	*value = entry->value;
+	note_clock(replay, *value);
 	consume(replay);
 	/* Nothing comes before the guest's next read. */
 	return decode_next(replay) > 0 &&
@@ -585,6 +637,8 @@ static void replay_msr(struct kvmft_vcpu *vcpu, u32 index, u64 *value)
 			entry->addr);
 	else
 		*value = entry->value;
+	if (index == MSR_IA32_TSC)
+		note_clock(replay, *value);
 }
 
 static int replay_ready(struct kvmft_vcpu *vcpu)
@@ -640,10 +694,21 @@ static bool replay_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 ad
 	return engine->end == KVMFT_END_FINISHED;
 }
 
-/* This side's devices drive nothing. */
+/* This side's devices drive nothing; what they would is for the moment when they do. */
 static bool replay_input(struct kvmft_vcpu *vcpu, const struct kvmft_input *input)
 {
-	return true;
+	struct kvmft_replay *replay = of_engine(vcpu->context);
+
+	if (input->type == KVMFT_INPUT_LINE && input->source == KVM_USERSPACE_IRQ_SOURCE_ID &&
+	    input->gsi < KVMFT_LINES) {
+		if (input->level)
+			set_bit(input->gsi, &replay->lines);
+		else
+			clear_bit(input->gsi, &replay->lines);
+	}
+	/* Pairs with kvmft_machine_go_live(): it finds the bit, or the chip gets it from here. */
+	smp_mb();
+	return !READ_ONCE(replay->engine.live);
 }
 
 static const struct kvmft_engine_ops replay_ops = {
@@ -661,7 +726,7 @@ static const struct kvmft_engine_ops replay_ops = {
 };
 
 struct kvmft_engine *kvmft_replay_start(struct kvmft_vcpu *vcpu, struct kvmft_transport *transport,
-					u64 margin)
+					u64 margin, bool gated)
 {
 	struct kvmft_replay *replay;
 	int ret;
@@ -670,6 +735,7 @@ struct kvmft_engine *kvmft_replay_start(struct kvmft_vcpu *vcpu, struct kvmft_tr
 	if (!replay)
 		return ERR_PTR(-ENOMEM);
 	replay->margin = margin;
+	replay->engine.gated = gated;
 	ret = kvmft_vcpu_set_engine(vcpu, &replay_ops, &replay->engine);
 	if (!ret)
 		return &replay->engine;

@@ -8,6 +8,9 @@
  * use (counters, hooks, this module's code) is given back by session->detach when the
  * last of them is over.
  *
+ * A side of a pair with an arbiter does not end when it has lost the other: its vCPU is kept out
+ * of the guest, and session->claim asks the arbiter.
+ *
  * Lock order: kvm->lock or vcpu->mutex, then session->lock, then vms_lock (vm.c).
  * vcpu->mutex inside session->lock is tried only.
  */
@@ -20,13 +23,18 @@
 #include <linux/slab.h>
 
 #include "logfile.h"
+#include "net.h"
 #include "session.h"
+#include "state.h"
 #include "trace.h"
 
 /* How long close() waits for a vCPU that sleeps in the handling of an exit. */
 #define CLOSE_TIMEOUT	(10 * HZ)
+/* An arbiter that can not say is asked again after this. */
+#define CLAIM_INTERVAL	HZ
 
 static struct workqueue_struct *detach_wq;
+static struct workqueue_struct *claim_wq;
 static atomic_t nr_sessions;
 static atomic64_t last_id;
 
@@ -70,11 +78,67 @@ static struct kvmft_session *of_vcpu(struct kvmft_vcpu *vcpu)
 	return container_of(vcpu, struct kvmft_session, vcpu);
 }
 
-/* A replay that is over must not run on. */
+/* Nothing is left of the VM, or of who looked after it here. */
+static bool is_gone(enum kvmft_end why)
+{
+	return why == KVMFT_END_CLOSED || why == KVMFT_END_VM_DESTROYED;
+}
+
+/* Under session->lock: a replay that is over must not run on, nor a primary that is stopped. */
 static bool is_held(const struct kvmft_session *session, enum kvmft_end why)
 {
-	return kvmft_session_mode(session) == KVMFT_MODE_REPLAY &&
-	       why != KVMFT_END_CLOSED && why != KVMFT_END_VM_DESTROYED;
+	return (kvmft_session_mode(session) == KVMFT_MODE_REPLAY ||
+		session->state == KVMFT_STATE_STOPPED) && !is_gone(why);
+}
+
+/*
+ * Under session->lock: is it for the arbiter to say whether the guest runs on?  It does not
+ * when its VMM is gone, or has switched it off; and a backup that could not follow must not.
+ */
+static bool may_claim(const struct kvmft_session *session, enum kvmft_end why)
+{
+	if (!session->arbiter || !session->engine || is_gone(why) || why == KVMFT_END_FINISHED)
+		return false;
+	return session->role == KVMFT_ROLE_PRIMARY || session->engine->alone;
+}
+
+/* Under session->lock: is the guest that was protected not to run on here? */
+static bool may_not_run(const struct kvmft_session *session, enum kvmft_end why)
+{
+	if (why == KVMFT_END_VM_DESTROYED)
+		return false;
+	/* A backup's that has won is ready to only when its vCPU's thread has said so. */
+	if (session->state == KVMFT_STATE_LIVE)
+		return session->role == KVMFT_ROLE_BACKUP && !session->ready;
+	if (kvmft_session_mode(session) == KVMFT_MODE_REPLAY)
+		return true;
+	/* It was switched off, unless nobody asked the arbiter. */
+	return session->arbiter && session->engine && why != KVMFT_END_FINISHED;
+}
+
+/* Under session->lock.  False: the event means nothing now. */
+static bool advance(struct kvmft_session *session, enum kvmft_event event)
+{
+	enum kvmft_state next = kvmft_state_next(session->state, event);
+
+	if (next == session->state)
+		return false;
+	WRITE_ONCE(session->state, next);
+	trace_kvmft_session(session->vcpu.id, next, session->end);
+	if (session->on_change)
+		session->on_change(session->on_change_arg);
+	return true;
+}
+
+/* Under session->lock: what the guest's network devices are for from now on. */
+static enum kvmft_net_phase phase_after(const struct kvmft_session *session, enum kvmft_end why)
+{
+	if (why == KVMFT_END_VM_DESTROYED || may_not_run(session, why))
+		return KVMFT_NET_STOPPED;
+	/* Its last packets are not to leave before the backup has the log's end. */
+	if (session->arbiter && why == KVMFT_END_FINISHED)
+		return KVMFT_NET_DRAIN;
+	return KVMFT_NET_LIVE;
 }
 
 /* Under session->lock.  From here on the VM may go. */
@@ -85,51 +149,166 @@ static void release(struct kvmft_session *session, enum kvmft_end why)
 	if (session->released)
 		return;
 	session->released = true;
-	if (engine && engine->mode == KVMFT_MODE_REPLAY) {
-		if (why != KVMFT_END_VM_DESTROYED)
-			kvmft_vcpu_kill(&session->vcpu);
+	if (may_not_run(session, why))
+		kvmft_vcpu_kill(&session->vcpu);
+	if (engine && engine->mode == KVMFT_MODE_REPLAY)
 		kvmft_engine_cancel(engine);
-	} else if (engine) {
+	else if (engine)
 		kvmft_record_cancel(engine);
-	}
 	kvmft_vcpu_release(&session->vcpu);
+	kvmft_net_release(&session->vcpu.vm, phase_after(session, why));
 	queue_work(detach_wq, &session->detach);
+}
+
+/* The kernel log is told why. */
+static void say_end(const struct kvmft_session *session, enum kvmft_end why, bool claim)
+{
+	const char *reason = kvmft_session_reason(session);
+	u64 id = session->vcpu.id;
+
+	if (claim)
+		pr_warn("session %llu is alone: %s%s%s; its guest stands still until the arbiter has decided\n",
+			id, end_text(why), *reason ? ": " : "", reason);
+	else if (why == KVMFT_END_FINISHED)
+		pr_info("session %llu ended: %s\n", id, reason);
+	else if (why != KVMFT_END_CLOSED)
+		pr_warn("session %llu ended: %s%s%s\n", id, end_text(why), *reason ? ": " : "",
+			reason);
 }
 
 static void session_end(struct kvmft_session *session, enum kvmft_end why)
 {
-	bool first;
+	bool first, claim = false;
 
 	mutex_lock(&session->lock);
 	first = !session->end;
 	if (first) {
 		WRITE_ONCE(session->end, why);
-		trace_kvmft_session(session->vcpu.id, KVMFT_STATE_ENDED, why);
+		claim = may_claim(session, why);
+		advance(session, claim ? KVMFT_EVENT_ALONE : KVMFT_EVENT_OVER);
+		if (claim)
+			kvmft_session_get(session);
+		/* A backup's replay holds it. */
+		if (claim && session->role == KVMFT_ROLE_PRIMARY)
+			kvmft_vcpu_freeze(&session->vcpu);
 		if (session->engine)
 			kvmft_transport_end(session->engine->transport, why,
 					    *session->engine->reason ? session->engine->reason :
 								       end_text(why));
+	} else if (is_gone(why)) {
+		advance(session, KVMFT_EVENT_OVER);
 	}
-	if (!is_held(session, why))
+	if (session->state != KVMFT_STATE_CLAIMING && !is_held(session, why))
 		release(session, why);
 	mutex_unlock(&session->lock);
+	/* One that is closed while it asks the arbiter. */
+	wake_up_all(&session->changed);
 
 	if (!first)
 		return;
-	if (why == KVMFT_END_FINISHED)
-		pr_info("session %llu ended: %s\n", session->vcpu.id, session->engine->reason);
-	else if (why != KVMFT_END_CLOSED)
-		pr_warn("session %llu ended: %s%s%s\n", session->vcpu.id, end_text(why),
-			*kvmft_session_reason(session) ? ": " : "", kvmft_session_reason(session));
+	say_end(session, why, claim);
+	if (claim)
+		queue_work(claim_wq, &session->claim);
 	/* A recording is complete only when its file is: see session_detach(). */
-	if (kvmft_session_mode(session) != KVMFT_MODE_RECORD)
+	if (kvmft_session_is_over(session))
 		wake_up_interruptible_poll(&session->changed, EPOLLHUP);
+}
+
+/* What the arbiter says is final.  A guest runs on when its vCPU's thread has seen to it. */
+static void decided(struct kvmft_session *session, enum kvmft_claim_verdict verdict)
+{
+	bool won = verdict == KVMFT_CLAIM_WON;
+
+	mutex_lock(&session->lock);
+	if (advance(session, won ? KVMFT_EVENT_WON : KVMFT_EVENT_LOST)) {
+		if (won)
+			pr_warn("session %llu is live: %s; its guest runs on, without protection\n",
+				session->vcpu.id, session->verdict);
+		else
+			pr_warn("session %llu is stopped: %s; its guest never runs again here\n",
+				session->vcpu.id, session->verdict);
+		/* A loser stays held where it is until its session is closed. */
+		if (won && session->role == KVMFT_ROLE_PRIMARY)
+			kvmft_vcpu_thaw(&session->vcpu);
+		else if (won)
+			kvmft_engine_go_live(session->engine);
+		kvmft_transport_wake(session->engine->transport);
+	}
+	mutex_unlock(&session->lock);
+	wake_up_interruptible_poll(&session->changed, EPOLLHUP);
+}
+
+/* Take down what the arbiter says; true: it is another thing than before. */
+static bool note_verdict(struct kvmft_session *session, const char *text)
+{
+	bool other;
+
+	mutex_lock(&session->lock);
+	other = strcmp(session->verdict, text);
+	strscpy(session->verdict, text, sizeof(session->verdict));
+	mutex_unlock(&session->lock);
+	return other;
+}
+
+static bool is_claiming(const struct kvmft_session *session)
+{
+	return READ_ONCE(session->state) == KVMFT_STATE_CLAIMING;
+}
+
+static void session_claim(struct work_struct *work)
+{
+	struct kvmft_session *session = container_of(work, struct kvmft_session, claim);
+	enum kvmft_claim_verdict verdict = KVMFT_CLAIM_OPEN;
+	char text[sizeof(session->verdict)];
+
+	while (is_claiming(session)) {
+		verdict = kvmft_arbiter_claim(session->arbiter, text, sizeof(text));
+		if (note_verdict(session, text) && verdict != KVMFT_CLAIM_WON &&
+		    verdict != KVMFT_CLAIM_LOST)
+			pr_warn("session %llu: nothing is decided: %s; asking again every second\n",
+				session->vcpu.id, text);
+		if (verdict == KVMFT_CLAIM_WON || verdict == KVMFT_CLAIM_LOST)
+			decided(session, verdict);
+		else
+			wait_event_timeout(session->changed, !is_claiming(session),
+					   CLAIM_INTERVAL);
+	}
+	kvmft_session_put(session);
+}
+
+/* On the vCPU's thread, which is ready for what comes without protection. */
+static void vcpu_live(struct kvmft_vcpu *vcpu)
+{
+	struct kvmft_session *session = of_vcpu(vcpu);
+
+	mutex_lock(&session->lock);
+	session->ready = true;
+	release(session, session->end);
+	mutex_unlock(&session->lock);
 }
 
 static void vcpu_ended(struct kvmft_vcpu *vcpu, enum kvmft_end why)
 {
 	session_end(of_vcpu(vcpu), why);
 }
+
+static bool vcpu_kick(struct kvmft_vcpu *vcpu, const struct eventfd_ctx *event)
+{
+	return kvmft_net_kick(&vcpu->vm, event);
+}
+
+static int vcpu_transmit(struct kvmft_vcpu *vcpu)
+{
+	/* The session may not have been told of its engine yet. */
+	return kvmft_net_transmit(vcpu->context);
+}
+
+static const struct kvmft_vcpu_owner vcpu_owner = {
+	.ended = vcpu_ended,
+	.live = vcpu_live,
+	.kick = vcpu_kick,
+	.transmit = vcpu_transmit,
+};
 
 static void session_failed(struct work_struct *work)
 {
@@ -142,10 +321,14 @@ static void session_detach(struct work_struct *work)
 
 	kvmft_vcpu_drain(&session->vcpu);
 	if (session->engine && session->engine->mode == KVMFT_MODE_RECORD)
-		kvmft_record_close(session->engine, session->end);
+		/* Without an end the backup goes on where the log stops. */
+		kvmft_record_close(session->engine,
+				   session->arbiter ? KVMFT_END_NONE : session->end);
 	else if (session->engine)
 		kvmft_replay_close(session->engine);
+	kvmft_net_release(&session->vcpu.vm, KVMFT_NET_LIVE);
 	cancel_work_sync(&session->failed);
+	flush_work(&session->claim);
 	kvmft_hooks_put();
 	complete_all(&session->detached);
 	wake_up_interruptible_poll(&session->changed, EPOLLHUP);
@@ -180,7 +363,9 @@ struct kvmft_session *kvmft_session_create(const struct file *vm)
 	kref_init(&session->ref);
 	mutex_init(&session->lock);
 	init_waitqueue_head(&session->changed);
+	session->state = KVMFT_STATE_ARMED;
 	INIT_WORK(&session->failed, session_failed);
+	INIT_WORK(&session->claim, session_claim);
 	INIT_WORK(&session->detach, session_detach);
 	init_completion(&session->detached);
 
@@ -195,7 +380,7 @@ struct kvmft_session *kvmft_session_create(const struct file *vm)
 	id = atomic64_inc_return(&last_id);
 	trace_kvmft_session(id, KVMFT_STATE_ARMED, KVMFT_END_NONE);
 
-	ret = kvmft_vcpu_protect(&session->vcpu, id, vm->private_data, arch, events, vcpu_ended);
+	ret = kvmft_vcpu_protect(&session->vcpu, id, vm->private_data, arch, events, &vcpu_owner);
 	if (ret)
 		goto put_hooks;
 	return session;
@@ -228,6 +413,7 @@ static void session_free(struct kref *ref)
 
 	if (session->engine)
 		kvmft_engine_free(session->engine);
+	kvmft_arbiter_close(session->arbiter);
 	kfree(session);
 }
 
@@ -270,12 +456,48 @@ const char *kvmft_session_reason(const struct kvmft_session *session)
 	return engine->reason;
 }
 
+void kvmft_session_on_change(struct kvmft_session *session, void (*on_change)(void *arg),
+			     void *arg)
+{
+	mutex_lock(&session->lock);
+	session->on_change = on_change;
+	session->on_change_arg = arg;
+	mutex_unlock(&session->lock);
+}
+
 bool kvmft_session_is_over(struct kvmft_session *session)
 {
-	if (!kvmft_session_end(session))
+	enum kvmft_state state = READ_ONCE(session->state);
+
+	if (!kvmft_state_is_final(state))
 		return false;
+	/* One that is stopped keeps its vCPU until it is closed, and has no log to complete. */
 	return kvmft_session_mode(session) != KVMFT_MODE_RECORD ||
-	       completion_done(&session->detached);
+	       state == KVMFT_STATE_STOPPED || completion_done(&session->detached);
+}
+
+u64 kvmft_session_lag_max(const struct kvmft_session *session)
+{
+	const struct kvmft_engine *engine = engine_of(session);
+
+	return engine ? READ_ONCE(engine->lag_max) : 0;
+}
+
+int kvmft_session_set_lag_max(struct kvmft_session *session, u64 lag_max)
+{
+	/* The role is set before the engine is. */
+	if (!engine_of(session) || session->role != KVMFT_ROLE_PRIMARY)
+		return -EOPNOTSUPP;
+	WRITE_ONCE(session->engine->lag_max, lag_max);
+	kvmft_transport_wake(session->engine->transport);
+	return 0;
+}
+
+void kvmft_session_verdict(struct kvmft_session *session, char *text, size_t size)
+{
+	mutex_lock(&session->lock);
+	strscpy(text, session->verdict, size);
+	mutex_unlock(&session->lock);
 }
 
 void kvmft_session_status(struct kvmft_session *session, struct kvmft_session_status *status)
@@ -287,10 +509,9 @@ void kvmft_session_status(struct kvmft_session *session, struct kvmft_session_st
 	status->id = session->vcpu.id;
 	status->end = kvmft_session_end(session);
 	kvmft_vcpu_snapshot(&session->vcpu, &state);
-	if (status->end)
-		status->state = KVMFT_STATE_ENDED;
-	else
-		status->state = state.exits ? KVMFT_STATE_COUNTING : KVMFT_STATE_ARMED;
+	status->state = READ_ONCE(session->state);
+	if (state.exits)
+		status->state = kvmft_state_next(status->state, KVMFT_EVENT_RUN);
 	status->exits = state.exits;
 	status->cond = state.pos.cond;
 	status->taken = state.pos.taken;
@@ -301,6 +522,8 @@ void kvmft_session_status(struct kvmft_session *session, struct kvmft_session_st
 	status->lost = state.stop.lost;
 	status->spurious = state.stop.spurious;
 	status->mode = kvmft_session_mode(session);
+	/* Set before the engine is. */
+	status->role = engine ? session->role : 0;
 	if (!engine)
 		return;
 	status->seq = READ_ONCE(engine->progress.seq);
@@ -308,6 +531,11 @@ void kvmft_session_status(struct kvmft_session *session, struct kvmft_session_st
 	status->inputs = READ_ONCE(engine->progress.inputs);
 	status->landings = READ_ONCE(engine->progress.landings);
 	status->digests = READ_ONCE(engine->progress.digests);
+	status->packets_held = READ_ONCE(engine->outputs.held);
+	status->bytes_held = READ_ONCE(engine->outputs.held_bytes);
+	status->packets_sent = READ_ONCE(engine->outputs.sent);
+	status->packets_resent = READ_ONCE(engine->outputs.resent);
+	status->packets_dropped = READ_ONCE(engine->outputs.dropped);
 	kvmft_channel_status(engine->transport, &channel);
 	status->acked = channel.acked;
 	status->peer_seq = channel.peer_seq;
@@ -357,7 +585,8 @@ int kvmft_session_record(struct kvmft_session *session, struct file *log, u32 al
 		ret = PTR_ERR_OR_ZERO(transport);
 	}
 	if (!ret)
-		ret = set_engine(session, kvmft_record_start(&session->vcpu, transport, align_us));
+		ret = set_engine(session, kvmft_record_start(&session->vcpu, transport, align_us,
+							     KVMFT_GATE_NONE));
 	mutex_unlock(&session->lock);
 	return ret;
 }
@@ -374,28 +603,58 @@ int kvmft_session_replay(struct kvmft_session *session, struct file *log, u64 ma
 		ret = PTR_ERR_OR_ZERO(transport);
 	}
 	if (!ret)
-		ret = set_engine(session, kvmft_replay_start(&session->vcpu, transport, margin));
+		ret = set_engine(session, kvmft_replay_start(&session->vcpu, transport, margin,
+							     false));
 	mutex_unlock(&session->lock);
 	return ret;
 }
 
+/* The channel, and what both sides have agreed on. */
+static struct kvmft_transport *meet(struct socket *sock, const struct kvmft_channel_config *config,
+				    struct kvmft_arbiter *arbiter)
+{
+	struct kvmft_transport *transport = kvmft_channel_open(sock, config);
+	int ret;
+
+	if (IS_ERR(transport) || !arbiter || config->role == KVMFT_ROLE_PRIMARY)
+		return transport;
+	ret = kvmft_arbiter_join(arbiter, kvmft_channel_instance(transport));
+	if (!ret)
+		return transport;
+	kvmft_transport_close(transport);
+	kvmft_transport_free(transport);
+	return ERR_PTR(ret);
+}
+
 int kvmft_session_pair(struct kvmft_session *session, struct socket *sock,
-		       const struct kvmft_channel_config *config, u32 align_us, u64 margin)
+		       struct kvmft_channel_config *config, struct kvmft_arbiter *arbiter,
+		       u32 align_us, enum kvmft_gate gate, u64 margin)
 {
 	struct kvmft_transport *transport;
 	struct kvmft_engine *engine;
 	int ret;
 
+	mutex_lock(&session->lock);
+	ret = may_start(session);
+	if (!ret)
+		ret = kvmft_vcpu_shape(&session->vcpu, &config->cpuid, &config->slots);
+	mutex_unlock(&session->lock);
 	/* Not under the lock: the peer may take its time. */
-	transport = kvmft_channel_open(sock, config);
-	if (IS_ERR(transport))
+	transport = ret ? ERR_PTR(ret) : meet(sock, config, arbiter);
+	if (IS_ERR(transport)) {
+		kvmft_arbiter_close(arbiter);
 		return PTR_ERR(transport);
+	}
 	mutex_lock(&session->lock);
 	ret = may_start(session);
 	if (!ret) {
+		session->role = config->role;
+		session->arbiter = arbiter;
+		arbiter = NULL;
 		engine = config->role == KVMFT_ROLE_PRIMARY ?
-			 kvmft_record_start(&session->vcpu, transport, align_us) :
-			 kvmft_replay_start(&session->vcpu, transport, margin);
+			 kvmft_record_start(&session->vcpu, transport, align_us, gate) :
+			 kvmft_replay_start(&session->vcpu, transport, margin,
+					    session->arbiter);
 		ret = set_engine(session, engine);
 		/* A backup replays what it has got before it ends. */
 		if (!ret && config->role == KVMFT_ROLE_PRIMARY)
@@ -407,6 +666,7 @@ int kvmft_session_pair(struct kvmft_session *session, struct socket *sock,
 		kvmft_transport_close(transport);
 		kvmft_transport_free(transport);
 	}
+	kvmft_arbiter_close(arbiter);
 	return ret;
 }
 
@@ -433,7 +693,7 @@ int kvmft_session_finish(struct kvmft_session *session)
 	mutex_lock(&session->lock);
 	if (session->end)
 		ret = -ESTALE;
-	else if (kvmft_session_mode(session) != KVMFT_MODE_RECORD)
+	else if (kvmft_session_mode(session) != KVMFT_MODE_RECORD || session->arbiter)
 		ret = -EOPNOTSUPP;
 	else
 		kvmft_record_finish(session->engine);
@@ -451,11 +711,19 @@ int kvmft_session_finish(struct kvmft_session *session)
 int kvmft_session_init(void)
 {
 	detach_wq = alloc_workqueue("kvmft_detach", WQ_UNBOUND, 0);
-	return detach_wq ? 0 : -ENOMEM;
+	if (!detach_wq)
+		return -ENOMEM;
+	claim_wq = alloc_workqueue("kvmft_claim", WQ_UNBOUND, 0);
+	if (!claim_wq) {
+		destroy_workqueue(detach_wq);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 void kvmft_session_exit(void)
 {
 	destroy_workqueue(detach_wq);
+	destroy_workqueue(claim_wq);
 	kvmft_hooks_exit();
 }

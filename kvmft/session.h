@@ -12,6 +12,7 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
+#include "arbiter.h"
 #include "channel.h"
 #include "engine.h"
 #include "vcpu.h"
@@ -21,13 +22,21 @@
  * @ref: one for its maker, one until @detach has run, one for each other user
  * @vcpu: the protected vCPU
  * @engine: what records or replays; NULL: counting only.  Set once, under @lock
- * @lock: protects @end, @released and @engine; while it is held and @released is false, the
- *	VM exists
- * @end: why it is over
+ * @role: of a pair; 0: it is no side of one.  Set once, under @lock, before @engine
+ * @arbiter: of the pair, or NULL; the same
+ * @lock: protects @state, @end, @verdict, @ready, @released, @on_change and @engine; while it is
+ *	held and @released is false, the VM exists
+ * @state: but for KVMFT_STATE_COUNTING, which the vCPU tells
+ * @end: why it is over, or has lost its peer
+ * @verdict: what the arbiter said last, for people
+ * @ready: the guest of a backup that has won can run on
  * @released: the vCPU is not protected any more.  A replay's is held until the descriptor is
  *	closed or the VM is destroyed: it must not run on
- * @changed: woken when @end changes
+ * @on_change: called with @on_change_arg, under @lock, when @state changes; or NULL
+ * @on_change_arg: see there
+ * @changed: woken when @state changes
  * @failed: its channel has failed, whatever the vCPU does meanwhile
+ * @claim: asks the arbiter until it has decided
  * @detach: gives back what was held, once no hooked call is in progress any more
  * @detached: completed by @detach
  */
@@ -35,11 +44,19 @@ struct kvmft_session {
 	struct kref ref;
 	struct kvmft_vcpu vcpu;
 	struct kvmft_engine *engine;
+	enum kvmft_role role;
+	struct kvmft_arbiter *arbiter;
 	struct mutex lock; /* see above */
+	enum kvmft_state state;
 	enum kvmft_end end;
+	char verdict[128];
+	bool ready;
 	bool released;
+	void (*on_change)(void *arg);
+	void *on_change_arg;
 	wait_queue_head_t changed;
 	struct work_struct failed;
+	struct work_struct claim;
 	struct work_struct detach;
 	struct completion detached;
 };
@@ -62,7 +79,11 @@ void kvmft_session_put(struct kvmft_session *session);
 /* Sessions that have not been closed. */
 unsigned int kvmft_sessions(void);
 
-/* Has it ended, and is its log, if it writes one, complete? */
+/* Call @on_change with @arg whenever the state changes; NULL: no more, and none is in progress. */
+void kvmft_session_on_change(struct kvmft_session *session, void (*on_change)(void *arg),
+			     void *arg);
+
+/* Is nothing more to come: is its state final, and its log, if it writes one, complete? */
 bool kvmft_session_is_over(struct kvmft_session *session);
 
 enum kvmft_end kvmft_session_end(const struct kvmft_session *session);
@@ -73,12 +94,23 @@ int kvmft_session_stop(struct kvmft_session *session, u64 cond);
 int kvmft_session_record(struct kvmft_session *session, struct file *log, u32 align_us);
 /* @margin: see kvmft_replay_start(). */
 int kvmft_session_replay(struct kvmft_session *session, struct file *log, u64 margin);
-/* @align_us is for a primary, @margin for a backup. */
+/*
+ * @align_us and @gate: of a primary, @margin: of a backup.  Takes over @arbiter, or NULL.  What
+ * @config says of the VM is filled in.
+ */
 int kvmft_session_pair(struct kvmft_session *session, struct socket *sock,
-		       const struct kvmft_channel_config *config, u32 align_us, u64 margin);
+		       struct kvmft_channel_config *config, struct kvmft_arbiter *arbiter,
+		       u32 align_us, enum kvmft_gate gate, u64 margin);
 int kvmft_session_input(struct kvmft_session *session, const struct kvmft_session_input *input,
 			const void *data);
 int kvmft_session_finish(struct kvmft_session *session);
+
+/* Entries that a primary's backup may be behind; -EOPNOTSUPP: it is no primary. */
+u64 kvmft_session_lag_max(const struct kvmft_session *session);
+int kvmft_session_set_lag_max(struct kvmft_session *session, u64 lag_max);
+
+/* What the arbiter said last; "" if it was not asked.  @text has @size bytes. */
+void kvmft_session_verdict(struct kvmft_session *session, char *text, size_t size);
 
 /* What ended it, in words; "" when @end says it all. */
 const char *kvmft_session_reason(const struct kvmft_session *session);

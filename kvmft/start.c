@@ -2,6 +2,7 @@
 #include <linux/kernel.h>
 
 #include "start.h"
+#include "tsc.h"
 
 static bool slot_differs(const struct kvmft_start *log, const struct kvmft_start *here,
 			 char *text, size_t size)
@@ -33,7 +34,7 @@ bool kvmft_start_differ(const struct kvmft_start *log, const struct kvmft_start 
 			 le32_to_cpu(log->cpu), le32_to_cpu(here->cpu));
 		return true;
 	}
-	if (log->tsc_khz != here->tsc_khz) {
+	if (kvmft_tsc_differs(le32_to_cpu(log->tsc_khz), le32_to_cpu(here->tsc_khz))) {
 		snprintf(text, size, "TSC of %u kHz in the log, %u kHz here",
 			 le32_to_cpu(log->tsc_khz), le32_to_cpu(here->tsc_khz));
 		return true;

@@ -35,6 +35,16 @@ static void differences(struct kunit *test)
 	*here = *log;
 	log->tsc_khz = cpu_to_le32(2445000);
 	check(test, log, here, "2445000 kHz");
+	/* Two boots of one host. */
+	here->tsc_khz = cpu_to_le32(2445611);
+	KUNIT_EXPECT_FALSE(test, kvmft_start_differ(log, here, text, sizeof(text)));
+	here->tsc_khz = cpu_to_le32(2445612);
+	check(test, log, here, "2445612 kHz");
+	here->tsc_khz = cpu_to_le32(2444389);
+	KUNIT_EXPECT_FALSE(test, kvmft_start_differ(log, here, text, sizeof(text)));
+	here->tsc_khz = cpu_to_le32(2444388);
+	check(test, log, here, "2444388 kHz");
+	here->tsc_khz = log->tsc_khz;
 	*here = *log;
 	here->cpuid = cpu_to_le64(1);
 	check(test, log, here, "CPUID");

@@ -450,6 +450,15 @@ static const struct kvmft_arch_events *svm_events(void)
 	return &zen_events;
 }
 
+/* Of a guest that runs no guest of its own: there the offsets add up. */
+static void set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
+{
+	vcpu->arch.l1_tsc_offset = offset;
+	vcpu->arch.tsc_offset = offset;
+	vmcb_of(vcpu)->control.tsc_offset = offset;
+	vmcb_of(vcpu)->control.clean &= ~CLEAN_INTERCEPTS;
+}
+
 const struct kvmft_arch_ops kvmft_svm_ops = {
 	.module = "kvm_amd",
 	.hooks = svm_hooks,
@@ -459,4 +468,5 @@ const struct kvmft_arch_ops kvmft_svm_ops = {
 	.flags = svm_flags,
 	.linear_rip = linear_rip,
 	.regs = svm_regs,
+	.set_tsc_offset = set_tsc_offset,
 };

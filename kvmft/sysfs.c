@@ -117,16 +117,18 @@ const struct attribute_group *kvmft_sysfs_groups[] = {
 struct session_kobj {
 	struct kobject kobj;
 	struct kvmft_session *session;
+	struct kernfs_node *state;
 };
 
 struct session_attr {
 	struct attribute attr;
-	ssize_t (*show)(const struct kvmft_session *session,
-			const struct kvmft_session_status *status, char *buf);
+	ssize_t (*show)(struct kvmft_session *session, const struct kvmft_session_status *status,
+			char *buf);
+	int (*store)(struct kvmft_session *session, const char *buf);
 };
 
 #define SESSION_ATTR(_name, format, value)						\
-static ssize_t session_##_name##_show(const struct kvmft_session *session,			\
+static ssize_t session_##_name##_show(struct kvmft_session *session,			\
 				      const struct kvmft_session_status *status, char *buf)	\
 {											\
 	return sysfs_emit(buf, format "\n", value);					\
@@ -155,7 +157,48 @@ SESSION_ATTR(digests, "%llu", status->digests);
 SESSION_ATTR(acked, "%llu", status->acked);
 SESSION_ATTR(peer_seq, "%llu", status->peer_seq);
 SESSION_ATTR(copied, "%llu", status->copied);
+SESSION_ATTR(packets_held, "%llu", status->packets_held);
+SESSION_ATTR(bytes_held, "%llu", status->bytes_held);
+SESSION_ATTR(packets_sent, "%llu", status->packets_sent);
+SESSION_ATTR(packets_resent, "%llu", status->packets_resent);
+SESSION_ATTR(packets_dropped, "%llu", status->packets_dropped);
+SESSION_ATTR(role, "%s", kvmft_name(status->role, KVMFT_ROLE_NAMES));
 SESSION_ATTR(reason, "%s", kvmft_session_reason(session));
+
+static ssize_t session_arbiter_show(struct kvmft_session *session,
+				    const struct kvmft_session_status *status, char *buf)
+{
+	char text[128];
+
+	kvmft_session_verdict(session, text, sizeof(text));
+	return sysfs_emit(buf, "%s\n", text);
+}
+
+static const struct session_attr session_attr_arbiter = {
+	.attr = { .name = "arbiter", .mode = 0444 },
+	.show = session_arbiter_show,
+};
+
+static ssize_t session_lag_max_show(struct kvmft_session *session,
+				    const struct kvmft_session_status *status, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", kvmft_session_lag_max(session));
+}
+
+static int session_lag_max_store(struct kvmft_session *session, const char *buf)
+{
+	u64 lag_max;
+	int ret;
+
+	ret = kstrtou64(buf, 10, &lag_max);
+	return ret ?: kvmft_session_set_lag_max(session, lag_max);
+}
+
+static const struct session_attr session_attr_lag_max = {
+	.attr = { .name = "lag_max", .mode = 0644 },
+	.show = session_lag_max_show,
+	.store = session_lag_max_store,
+};
 
 static const struct attribute *const session_attrs[] = {
 	&session_attr_state.attr,
@@ -177,6 +220,14 @@ static const struct attribute *const session_attrs[] = {
 	&session_attr_acked.attr,
 	&session_attr_peer_seq.attr,
 	&session_attr_copied.attr,
+	&session_attr_packets_held.attr,
+	&session_attr_bytes_held.attr,
+	&session_attr_packets_sent.attr,
+	&session_attr_packets_resent.attr,
+	&session_attr_packets_dropped.attr,
+	&session_attr_lag_max.attr,
+	&session_attr_role.attr,
+	&session_attr_arbiter.attr,
 	&session_attr_reason.attr,
 	NULL
 };
@@ -191,6 +242,19 @@ static ssize_t session_show(struct kobject *kobj, struct attribute *attr, char *
 	return sa->show(sk->session, &status, buf);
 }
 
+static ssize_t session_store(struct kobject *kobj, struct attribute *attr, const char *buf,
+			     size_t len)
+{
+	struct session_kobj *sk = container_of(kobj, struct session_kobj, kobj);
+	struct session_attr *sa = container_of(attr, struct session_attr, attr);
+	int ret;
+
+	if (!sa->store)
+		return -EIO;
+	ret = sa->store(sk->session, buf);
+	return ret ?: len;
+}
+
 static void session_release(struct kobject *kobj)
 {
 	struct session_kobj *sk = container_of(kobj, struct session_kobj, kobj);
@@ -201,12 +265,21 @@ static void session_release(struct kobject *kobj)
 
 static const struct sysfs_ops session_sysfs_ops = {
 	.show = session_show,
+	.store = session_store,
 };
 
 static const struct kobj_type session_ktype = {
 	.release = session_release,
 	.sysfs_ops = &session_sysfs_ops,
 };
+
+/* Who polls the attribute "state" is woken. */
+static void state_changed(void *arg)
+{
+	const struct session_kobj *sk = arg;
+
+	sysfs_notify_dirent(sk->state);
+}
 
 struct kobject *kvmft_sysfs_add_session(struct kobject *parent, struct kvmft_session *session)
 {
@@ -226,11 +299,17 @@ struct kobject *kvmft_sysfs_add_session(struct kobject *parent, struct kvmft_ses
 		kobject_put(&sk->kobj);
 		return ERR_PTR(ret);
 	}
+	sk->state = sysfs_get_dirent(sk->kobj.sd, "state");
+	kvmft_session_on_change(session, state_changed, sk);
 	return &sk->kobj;
 }
 
 void kvmft_sysfs_remove_session(struct kobject *kobj)
 {
+	struct session_kobj *sk = container_of(kobj, struct session_kobj, kobj);
+
+	kvmft_session_on_change(sk->session, NULL, NULL);
+	sysfs_put(sk->state);
 	kobject_del(kobj);
 	kobject_put(kobj);
 }

@@ -4,6 +4,7 @@
 
 #include <linux/tracepoint.h>
 
+#include "gate.h"
 #include "names.h"
 #include "vcpu.h"
 
@@ -13,6 +14,9 @@
 TRACE_DEFINE_ENUM(KVMFT_STATE_ARMED);
 TRACE_DEFINE_ENUM(KVMFT_STATE_COUNTING);
 TRACE_DEFINE_ENUM(KVMFT_STATE_ENDED);
+TRACE_DEFINE_ENUM(KVMFT_STATE_CLAIMING);
+TRACE_DEFINE_ENUM(KVMFT_STATE_LIVE);
+TRACE_DEFINE_ENUM(KVMFT_STATE_STOPPED);
 TRACE_DEFINE_ENUM(KVMFT_END_NONE);
 TRACE_DEFINE_ENUM(KVMFT_END_CLOSED);
 TRACE_DEFINE_ENUM(KVMFT_END_VM_DESTROYED);
@@ -24,6 +28,9 @@ TRACE_DEFINE_ENUM(KVMFT_END_FINISHED);
 TRACE_DEFINE_ENUM(KVMFT_END_DIVERGED);
 TRACE_DEFINE_ENUM(KVMFT_END_LOG_ERROR);
 TRACE_DEFINE_ENUM(KVMFT_END_UNSUPPORTED);
+TRACE_DEFINE_ENUM(KVMFT_FATE_HELD);
+TRACE_DEFINE_ENUM(KVMFT_FATE_SENT);
+TRACE_DEFINE_ENUM(KVMFT_FATE_DROPPED);
 
 /* A session changed its state. */
 TRACE_EVENT(kvmft_session,
@@ -124,6 +131,32 @@ TRACE_EVENT(kvmft_entry,
 		  __entry->id, __entry->seq, __entry->type, __entry->at, __entry->inputs,
 		  __entry->addr, __entry->value, __entry->exits, __entry->cond,
 		  __entry->taken, __entry->rip)
+);
+
+/*
+ * A packet of a network device's waits, leaves, or is not needed.  Session 0: the guest is not
+ * protected; @acked: bytes of the log that the backup has acknowledged.
+ */
+TRACE_EVENT(kvmft_packet,
+	TP_PROTO(u64 id, enum kvmft_fate fate, const struct kvmft_packet *packet, u64 acked),
+	TP_ARGS(id, fate, packet, acked),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(u32, fate)
+		__field(u32, len)
+		__field(u64, at)
+		__field(u64, acked)
+	),
+	TP_fast_assign(
+		__entry->id = id;
+		__entry->fate = fate;
+		__entry->len = packet->len;
+		__entry->at = packet->at;
+		__entry->acked = acked;
+	),
+	TP_printk("session %llu %s, %u bytes, at %llu acked %llu", __entry->id,
+		  __print_symbolic(__entry->fate, KVMFT_FATE_NAMES), __entry->len, __entry->at,
+		  __entry->acked)
 );
 
 #endif /* _KVMFT_TRACE_H */

@@ -82,6 +82,15 @@ void kvmft_transport_consumed(struct kvmft_transport *transport)
 		wake_up_all(&transport->wait);
 }
 
+u64 kvmft_transport_urge(struct kvmft_transport *transport)
+{
+	u64 head = transport->log.head;
+
+	WRITE_ONCE(transport->urgent, head);
+	wake_up_all(&transport->wait);
+	return head;
+}
+
 void kvmft_transport_notify(struct kvmft_transport *transport, struct work_struct *work)
 {
 	spin_lock(&transport->lock);

@@ -34,6 +34,11 @@ struct kvmft_transport_ops {
  * @log: the ring
  * @wait: both sides sleep here
  * @wake_at: recording: so many bytes in the ring are worth a wake-up
+ * @acked: recording: bytes of the log that are safe with a backup
+ * @peer_seq: with a channel: entries that the peer has written, or replayed
+ * @released: with a channel: bytes of the log whose outputs the primary has released
+ * @urgent: recording: up to here it is waited for that
+ * @stalled: recording: the guest waits for who reads the log
  * @wanted: replaying: space in the ring that is waited for, or 0
  * @stop: it is being closed
  * @seq: where the engine tells how many entries it has written or replayed
@@ -48,6 +53,11 @@ struct kvmft_transport {
 	struct kvmft_log log;
 	wait_queue_head_t wait;
 	size_t wake_at;
+	u64 acked;
+	u64 peer_seq;
+	u64 released;
+	u64 urgent;
+	bool stalled;
 	size_t wanted;
 	bool stop;
 	bool ended;
@@ -81,6 +91,20 @@ __printf(3, 4) int kvmft_transport_fail(struct kvmft_transport *transport, int e
  */
 void kvmft_transport_wait_for_space(struct kvmft_transport *transport, size_t len);
 void kvmft_transport_consumed(struct kvmft_transport *transport);
+
+/* Recording: all that has been published is to be acknowledged soon; returns how far that is. */
+u64 kvmft_transport_urge(struct kvmft_transport *transport);
+
+/* Recording: the guest waits until @cond holds, woken as all are.  0, or -ERESTARTSYS */
+#define kvmft_transport_stall(transport, cond) ({				\
+	struct kvmft_transport *stalled_ = (transport);				\
+	int ret_;								\
+										\
+	WRITE_ONCE(stalled_->stalled, true);					\
+	ret_ = wait_event_interruptible(stalled_->wait, cond);			\
+	WRITE_ONCE(stalled_->stalled, false);					\
+	ret_;									\
+})
 
 /* Have @work queued once something goes wrong, or has. */
 void kvmft_transport_notify(struct kvmft_transport *transport, struct work_struct *work);

@@ -3,11 +3,12 @@
  * Order of calls for one run in the guest, all on the vCPU's thread:
  *
  *	boundary   may sleep; opens the counters on this thread; the engine's turn
- *	enter      interrupts off; arms the overflow of a stop
+ *	enter      interrupts off; arms the overflow of a stop, and the timer
  *	(guest)
  *	exit       interrupts off; reads the counters
  *	tsc, msr, read, write    the engine's turn
  *	handled    may sleep; leaves KVM_RUN when a stop was reached
+ *	gate       may sleep; what the VMM gets to see waits
  *
  * A breakpoint that is passed on the way to a position goes from exit to enter: landing may
  * take thousands of them.
@@ -44,17 +45,32 @@ static void open_counters(struct kvmft_vcpu *vcpu)
 
 	if (kvmft_counter_open(&vcpu->counter, vcpu->events->cond, vcpu->events->taken)) {
 		vcpu->failure = KVMFT_END_NO_COUNTER;
-		vcpu->ended(vcpu, vcpu->failure);
+		vcpu->owner->ended(vcpu, vcpu->failure);
 	} else if (!vcpu->started) {
 		vcpu->started = true;
 		trace_kvmft_session(vcpu->id, KVMFT_STATE_COUNTING, KVMFT_END_NONE);
 	}
 }
 
+/* Until it is let go, or a signal comes. */
+static int stand_still(struct kvmft_vcpu *vcpu)
+{
+	kvmft_machine_sleep(&vcpu->vm);
+	wait_event_interruptible(vcpu->thaw, !READ_ONCE(vcpu->frozen));
+	kvmft_machine_wake(&vcpu->vm);
+	return -EINTR;
+}
+
 static int vcpu_boundary(struct kvmft_vm *vm)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 
+	if (unlikely(READ_ONCE(vcpu->frozen)))
+		return stand_still(vcpu);
+	if (unlikely(READ_ONCE(vcpu->live))) {
+		vcpu->owner->live(vcpu);
+		return 0;
+	}
 	if (unlikely(vcpu->failure))
 		return 0;
 	if (unlikely(vcpu->counter.thread != current)) {
@@ -69,6 +85,10 @@ static bool vcpu_halt(struct kvmft_vm *vm)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 
+	if (unlikely(READ_ONCE(vcpu->live))) {
+		vcpu->owner->live(vcpu);
+		return true;
+	}
 	return vcpu->engine && !vcpu->failure && vcpu->engine->halt(vcpu);
 }
 
@@ -79,6 +99,12 @@ static void vcpu_enter(struct kvmft_vm *vm, struct kvmft_run *run)
 	u64 distance;
 
 	vcpu->counted = false;
+	/* Set before the kick that gets the vCPU out: interrupts are off, it comes after this. */
+	if (unlikely(READ_ONCE(vcpu->frozen))) {
+		run->immediate_exit = true;
+		kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
+		return;
+	}
 	if (unlikely(vcpu->failure))
 		return;
 	if (unlikely(vcpu->counter.thread != current)) {
@@ -111,6 +137,17 @@ static void vcpu_enter(struct kvmft_vm *vm, struct kvmft_run *run)
 		/* For this run: the engine asks again if it still wants one. */
 		vcpu->taken_in = 0;
 	}
+	/* On this CPU: its interrupt can not come before the guest is entered, nor be missed. */
+	if (unlikely(run->ticks))
+		hrtimer_start(&vcpu->timer, ns_to_ktime(mul_u64_u32_div(run->ticks, NSEC_PER_MSEC,
+									tsc_khz)),
+			      HRTIMER_MODE_REL_PINNED_HARD);
+}
+
+/* The interrupt was all that was wanted. */
+static enum hrtimer_restart timer_over(struct hrtimer *timer)
+{
+	return HRTIMER_NORESTART;
 }
 
 /* At the breakpoint, which the guest may have, too.  True: go on at once. */
@@ -186,7 +223,7 @@ static int vcpu_handled(struct kvmft_vm *vm, int ret)
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 
 	if (unlikely(vcpu->failure))
-		vcpu->ended(vcpu, vcpu->failure);
+		vcpu->owner->ended(vcpu, vcpu->failure);
 	if (vcpu->stopping) {
 		vcpu->stopping = false;
 		/* An engine asked for it, and has its turn at the boundary. */
@@ -196,6 +233,13 @@ static int vcpu_handled(struct kvmft_vm *vm, int ret)
 		}
 	}
 	return ret;
+}
+
+static int vcpu_gate(struct kvmft_vm *vm)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	return vcpu->engine && vcpu->engine->gate ? vcpu->engine->gate(vcpu) : 0;
 }
 
 static void vcpu_leave(struct kvmft_vm *vm)
@@ -245,6 +289,13 @@ static bool vcpu_write(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, co
 	return !vcpu->engine || vcpu->engine->write(vcpu, space, addr, data, len);
 }
 
+static bool vcpu_kick(struct kvmft_vm *vm, const struct eventfd_ctx *event)
+{
+	struct kvmft_vcpu *vcpu = to_vcpu(vm);
+
+	return vcpu->owner->kick(vcpu, event);
+}
+
 static bool vcpu_input(struct kvmft_vm *vm, const struct kvmft_input *input)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
@@ -278,7 +329,7 @@ static void vcpu_lost(struct kvmft_vm *vm, enum kvmft_end why)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 
-	vcpu->ended(vcpu, why);
+	vcpu->owner->ended(vcpu, why);
 }
 
 static const struct kvmft_vm_ops vcpu_ops = {
@@ -287,12 +338,14 @@ static const struct kvmft_vm_ops vcpu_ops = {
 	.enter = vcpu_enter,
 	.exit = vcpu_exit,
 	.handled = vcpu_handled,
+	.gate = vcpu_gate,
 	.leave = vcpu_leave,
 	.tsc = vcpu_tsc,
 	.msr = vcpu_msr,
 	.ready = vcpu_ready,
 	.read = vcpu_read,
 	.write = vcpu_write,
+	.kick = vcpu_kick,
 	.input = vcpu_input,
 	.changing = vcpu_changing,
 	.unsupported = vcpu_unsupported,
@@ -301,15 +354,18 @@ static const struct kvmft_vm_ops vcpu_ops = {
 
 int kvmft_vcpu_protect(struct kvmft_vcpu *vcpu, u64 id, struct kvm *kvm,
 		       const struct kvmft_arch_ops *arch, const struct kvmft_arch_events *events,
-		       void (*ended)(struct kvmft_vcpu *vcpu, enum kvmft_end why))
+		       const struct kvmft_vcpu_owner *owner)
 {
 	int ret = -EOPNOTSUPP;
 
 	vcpu->id = id;
 	vcpu->arch = arch;
 	vcpu->events = events;
-	vcpu->ended = ended;
+	vcpu->owner = owner;
+	init_waitqueue_head(&vcpu->thaw);
 	seqcount_init(&vcpu->seq);
+	hrtimer_init(&vcpu->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
+	vcpu->timer.function = timer_over;
 
 	/* kvm->lock: no vCPU is being made, and one made later finds the VM linked. */
 	mutex_lock(&kvm->lock);
@@ -323,11 +379,32 @@ int kvmft_vcpu_protect(struct kvmft_vcpu *vcpu, u64 id, struct kvm *kvm,
 	return ret;
 }
 
+void kvmft_vcpu_freeze(struct kvmft_vcpu *vcpu)
+{
+	WRITE_ONCE(vcpu->frozen, true);
+	kvm_make_request(KVM_REQ_EVENT, vcpu->vm.vcpu);
+	kvm_vcpu_kick(vcpu->vm.vcpu);
+}
+
+void kvmft_vcpu_thaw(struct kvmft_vcpu *vcpu)
+{
+	WRITE_ONCE(vcpu->live, true);
+	/* Pairs with vcpu_boundary(): who is let go knows why. */
+	smp_wmb();
+	WRITE_ONCE(vcpu->frozen, false);
+	wake_up_all(&vcpu->thaw);
+	kvm_make_request(KVM_REQ_EVENT, vcpu->vm.vcpu);
+	kvm_make_request(KVM_REQ_UNBLOCK, vcpu->vm.vcpu);
+	kvm_vcpu_kick(vcpu->vm.vcpu);
+}
+
 void kvmft_vcpu_release(struct kvmft_vcpu *vcpu)
 {
 	struct kvm_vcpu *kvm_vcpu = vcpu->vm.vcpu;
 
 	kvmft_vm_unlink(&vcpu->vm);
+	WRITE_ONCE(vcpu->frozen, false);
+	wake_up_all(&vcpu->thaw);
 	kvm_vcpu_kick(kvm_vcpu);
 }
 
@@ -340,6 +417,7 @@ void kvmft_vcpu_drain(struct kvmft_vcpu *vcpu)
 {
 	wait_for_completion(&vcpu->vm.idle);
 	synchronize_rcu();
+	hrtimer_cancel(&vcpu->timer);
 	kvmft_counter_close(&vcpu->counter);
 }
 
@@ -351,6 +429,17 @@ void kvmft_vcpu_snapshot(struct kvmft_vcpu *vcpu, struct kvmft_vcpu_state *state
 		seq = read_seqcount_begin(&vcpu->seq);
 		*state = vcpu->state;
 	} while (read_seqcount_retry(&vcpu->seq, seq));
+}
+
+int kvmft_vcpu_shape(struct kvmft_vcpu *vcpu, u64 *cpuid, u64 *slots)
+{
+	struct kvm_vcpu *kvm_vcpu = vcpu->vm.vcpu;
+
+	if (!mutex_trylock(&kvm_vcpu->mutex))
+		return -EBUSY;
+	kvmft_machine_shape(&vcpu->vm, cpuid, slots);
+	mutex_unlock(&kvm_vcpu->mutex);
+	return 0;
 }
 
 int kvmft_vcpu_request_stop(struct kvmft_vcpu *vcpu, u64 distance)

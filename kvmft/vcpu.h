@@ -9,6 +9,7 @@
 #ifndef _KVMFT_VCPU_H
 #define _KVMFT_VCPU_H
 
+#include <linux/hrtimer.h>
 #include <linux/seqlock.h>
 
 #include "arch.h"
@@ -33,11 +34,28 @@ struct kvmft_vcpu_state {
 struct kvmft_vcpu;
 
 /**
+ * struct kvmft_vcpu_owner - whom it belongs to; all may sleep
+ * @ended: protection can not go on; called at most once for each reason
+ * @live: the guest is ready to run on without protection; on the vCPU's thread
+ * @kick: see &struct kvmft_vm_ops
+ * @transmit: network devices are to take out of their rings what the guest has told of; at a
+ *	boundary of the engine, KVM's SRCU held, with all published that has been put.  -EINTR:
+ *	there is no room, and a signal came
+ */
+struct kvmft_vcpu_owner {
+	void (*ended)(struct kvmft_vcpu *vcpu, enum kvmft_end why);
+	void (*live)(struct kvmft_vcpu *vcpu);
+	bool (*kick)(struct kvmft_vcpu *vcpu, const struct eventfd_ctx *event);
+	int (*transmit)(struct kvmft_vcpu *vcpu);
+};
+
+/**
  * struct kvmft_engine_ops - recording, or replaying
  * @boundary: see &struct kvmft_vm_ops
  * @halt: see there
  * @enter: see there
  * @passing: the breakpoint has stopped the vCPU: is it elsewhere, and has to go on?  Interrupts off
+ * @gate: see there; NULL: nothing has to wait
  * @leave: see there; NULL: nothing to do
  * @quick_tsc: @tsc, interrupts off, right after the exit.  1: *@value is the answer, and no
  *	boundary is needed before the next entry; 0: it is the answer; < 0: @tsc has to be asked
@@ -53,6 +71,7 @@ struct kvmft_engine_ops {
 	bool (*halt)(struct kvmft_vcpu *vcpu);
 	void (*enter)(struct kvmft_vcpu *vcpu, struct kvmft_run *run);
 	bool (*passing)(const struct kvmft_vcpu *vcpu);
+	int (*gate)(struct kvmft_vcpu *vcpu);
 	void (*leave)(struct kvmft_vcpu *vcpu);
 	int (*quick_tsc)(struct kvmft_vcpu *vcpu, u64 *value);
 	void (*tsc)(struct kvmft_vcpu *vcpu, u64 *value);
@@ -71,7 +90,7 @@ struct kvmft_engine_ops {
  * @id: the session's number
  * @arch: its vendor
  * @events: what is counted
- * @ended: called at most once, when protection can not go on; may sleep
+ * @owner: see there
  * @counter: the counters
  * @base: position at which @counter started
  * @entries: entries of the guest since then
@@ -79,6 +98,9 @@ struct kvmft_engine_ops {
  * @counted: the entry in progress is being counted
  * @stopping: a stop was reached; leave KVM_RUN
  * @failure: protection can not go on
+ * @frozen: it does not enter the guest
+ * @live: the guest may run on without protection; its thread is to let go of it
+ * @thaw: where its thread waits then
  * @engine: what it is protected for; NULL: counting only.  Set once, under vcpu->mutex,
  *	before its first run
  * @context: the engine's own
@@ -86,6 +108,7 @@ struct kvmft_engine_ops {
  * @last: the last exit
  * @taken_in: taken branches to an overflow that is wanted in the next run; 0: none
  * @taken_armed: the counter is set to one
+ * @timer: takes it out of the guest: &kvmft_run.ticks
  * @again: the vCPU is entered again without a boundary
  * @moved: the vCPU has been in the guest since the engine set this to false
  * @changing: the VMM may have changed registers since the last boundary; under vcpu->mutex
@@ -99,7 +122,7 @@ struct kvmft_vcpu {
 	u64 id;
 	const struct kvmft_arch_ops *arch;
 	const struct kvmft_arch_events *events;
-	void (*ended)(struct kvmft_vcpu *vcpu, enum kvmft_end why);
+	const struct kvmft_vcpu_owner *owner;
 
 	/* the vCPU's thread alone */
 	struct kvmft_counter counter;
@@ -109,12 +132,16 @@ struct kvmft_vcpu {
 	bool counted;
 	bool stopping;
 	enum kvmft_end failure;
+	bool frozen;
+	bool live;
+	wait_queue_head_t thaw;
 	const struct kvmft_engine_ops *engine;
 	void *context;
 	u64 sync_exits;
 	struct kvmft_exit last;
 	u64 taken_in;
 	bool taken_armed;
+	struct hrtimer timer;
 	bool again;
 	bool moved;
 	bool changing;
@@ -131,7 +158,16 @@ struct kvmft_vcpu {
  */
 int kvmft_vcpu_protect(struct kvmft_vcpu *vcpu, u64 id, struct kvm *kvm,
 		       const struct kvmft_arch_ops *arch, const struct kvmft_arch_events *events,
-		       void (*ended)(struct kvmft_vcpu *vcpu, enum kvmft_end why));
+		       const struct kvmft_vcpu_owner *owner);
+
+/*
+ * Keep it out of the guest, from the moment of return on but for what a kick takes; KVM_RUN is
+ * interrupted by signals meanwhile.  Once it has been released it is let go.
+ */
+void kvmft_vcpu_freeze(struct kvmft_vcpu *vcpu);
+
+/* Let it go: its thread calls &kvmft_vcpu_owner.live when what it holds is with the VMM. */
+void kvmft_vcpu_thaw(struct kvmft_vcpu *vcpu);
 
 /*
  * Give it an engine.  -EBUSY: it has one, has run, or is inside KVM_RUN; -EOPNOTSUPP: see
@@ -150,6 +186,9 @@ void kvmft_vcpu_drain(struct kvmft_vcpu *vcpu);
 void kvmft_vcpu_kill(struct kvmft_vcpu *vcpu);
 
 void kvmft_vcpu_snapshot(struct kvmft_vcpu *vcpu, struct kvmft_vcpu_state *state);
+
+/* kvmft_machine_shape().  -EBUSY: the vCPU is inside KVM_RUN.  The VM must not go away. */
+int kvmft_vcpu_shape(struct kvmft_vcpu *vcpu, u64 *cpuid, u64 *slots);
 
 /*
  * Request a stop @distance conditional branches from here; 0 withdraws it.

@@ -79,5 +79,7 @@ void kvmft_verdict_finish(struct kvmft_verdict_report *report)
 
 u64 kvmft_verdict_margin(const struct kvmft_verdict_report *report)
 {
-	return max(4 * report->skid_max, (u64)KVMFT_MARGIN_MIN);
+	if (!report->skid_max)
+		return KVMFT_MARGIN_MIN;
+	return max(4 * report->skid_max, (u64)KVMFT_MARGIN_TAIL);
 }

@@ -137,10 +137,12 @@ static void margin(struct kunit *test)
 	struct kvmft_verdict_report *report = new_report(test);
 
 	KUNIT_EXPECT_EQ(test, kvmft_verdict_margin(report), KVMFT_MARGIN_MIN);
-	kvmft_verdict_stop(report, 100, 103, true);
+	kvmft_verdict_stop(report, 100, 100, true);
 	KUNIT_EXPECT_EQ(test, kvmft_verdict_margin(report), KVMFT_MARGIN_MIN);
-	kvmft_verdict_stop(report, 100, 3000, true);
-	KUNIT_EXPECT_EQ(test, kvmft_verdict_margin(report), 4 * 2900);
+	kvmft_verdict_stop(report, 100, 101, true);
+	KUNIT_EXPECT_EQ(test, kvmft_verdict_margin(report), KVMFT_MARGIN_TAIL);
+	kvmft_verdict_stop(report, 100, 20100, true);
+	KUNIT_EXPECT_EQ(test, kvmft_verdict_margin(report), 4 * 20000);
 }
 
 static struct kunit_case verdict_cases[] = {

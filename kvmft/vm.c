@@ -94,6 +94,26 @@ struct kvmft_vm *kvmft_vm_get(const struct kvm *kvm)
 	return vm;
 }
 
+struct kvmft_vm *kvmft_vm_find(bool (*is_it)(struct kvmft_vm *vm, const void *arg),
+			       const void *arg)
+{
+	struct kvmft_vm *vm, *found = NULL;
+	int bucket;
+
+	rcu_read_lock();
+	hash_for_each_rcu(vms, bucket, vm, node) {
+		if (!refcount_inc_not_zero(&vm->calls))
+			continue;
+		if (is_it(vm, arg)) {
+			found = vm;
+			break;
+		}
+		kvmft_vm_put(vm);
+	}
+	rcu_read_unlock();
+	return found;
+}
+
 void kvmft_vm_put(struct kvmft_vm *vm)
 {
 	if (refcount_dec_and_test(&vm->calls))

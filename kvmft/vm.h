@@ -17,6 +17,7 @@
 
 #include "entry.h"
 
+struct eventfd_ctx;
 struct kvmft_vm;
 
 /**
@@ -27,6 +28,7 @@ struct kvmft_vm;
  * @breakpoint: leave when the instruction at the linear address @address is about to execute
  * @resume: execute the instruction at @address first, if the guest is there
  * @address: see @breakpoint
+ * @ticks: leave after so many ticks of the TSC, at the latest; 0: no limit
  */
 struct kvmft_run {
 	bool immediate_exit;
@@ -34,6 +36,7 @@ struct kvmft_run {
 	bool breakpoint;
 	bool resume;
 	u64 address;
+	u64 ticks;
 };
 
 /**
@@ -73,12 +76,15 @@ struct kvmft_exit {
  *	remains true @value is the answer; else @tsc of these operations will be asked
  * @handled: the exit has been handled with KVM's result @ret (1: back to the guest,
  *	0: to user space, < 0: error); returns the result to use; may sleep
+ * @gate: KVM_RUN is about to return what the guest did to the VMM: wait until it may; may sleep.
+ *	-EINTR: a signal came, the VMM gets it the next time; -EIO: it never does
  * @leave: KVM_RUN returns to the VMM
  * @tsc: the guest reads its time-stamp counter, which is *@value; may change that
  * @msr: the guest reads MSR @index, which is *@value; may change that
  * @ready: wait until @read need not; may sleep; SRCU is not held.  -EINTR: a signal came
  * @read: the guest reads @data from @space, see &enum kvmft_space; may change that
  * @write: the guest writes @data to @space.  False: nobody is to see it
+ * @kick: the guest has written to the ioeventfd @event.  True: it is a device's of the module
  * @input: an asynchronous input arrives, on any thread, interrupts possibly off.  True: it
  *	will be applied at a boundary, or never; false: apply it now
  * @changing: the VMM is about to change registers, or to set them to what they are; under
@@ -94,6 +100,7 @@ struct kvmft_vm_ops {
 	void (*enter)(struct kvmft_vm *vm, struct kvmft_run *run);
 	bool (*exit)(struct kvmft_vm *vm, struct kvmft_exit *exit);
 	int (*handled)(struct kvmft_vm *vm, int ret);
+	int (*gate)(struct kvmft_vm *vm);
 	void (*leave)(struct kvmft_vm *vm);
 	void (*tsc)(struct kvmft_vm *vm, u64 *value);
 	void (*msr)(struct kvmft_vm *vm, u32 index, u64 *value);
@@ -101,6 +108,7 @@ struct kvmft_vm_ops {
 	void (*read)(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, void *data, u32 len);
 	bool (*write)(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, const void *data,
 		      u32 len);
+	bool (*kick)(struct kvmft_vm *vm, const struct eventfd_ctx *event);
 	bool (*input)(struct kvmft_vm *vm, const struct kvmft_input *input);
 	void (*changing)(struct kvmft_vm *vm);
 	void (*unsupported)(struct kvmft_vm *vm, const char *what);
@@ -122,7 +130,11 @@ struct kvmft_vm_ops {
  * @interrupted: KVM_RUN is to return -EINTR; the vCPU's thread
  * @answering: KVM_RUN has returned to the VMM for what the guest did, and the vCPU has not been in
  *	the guest since
+ * @held: KVM has exited to the VMM, which has not seen it yet; the vCPU's thread
+ * @exit_reason: of that exit
  * @applying: thread that hands KVM an input that was captured before
+ * @kicked: the guest has told a network device of the module's (net.c) that its rings want work,
+ *	which comes at the next boundary
  * @deterministic: inputs are captured, and what no log could explain is hidden from the guest
  */
 struct kvmft_vm {
@@ -138,7 +150,10 @@ struct kvmft_vm {
 	bool emulate_dr;
 	bool interrupted;
 	bool answering;
+	bool held;
+	u32 exit_reason;
 	struct task_struct *applying;
+	bool kicked;
 	bool deterministic;
 };
 
@@ -160,6 +175,10 @@ void kvmft_vm_unlink(struct kvmft_vm *vm);
 bool kvmft_vm_protected(const struct kvm *kvm);
 struct kvmft_vm *kvmft_vm_get(const struct kvm *kvm);
 void kvmft_vm_put(struct kvmft_vm *vm);
+
+/* One for which @is_it, which does not sleep, says so. */
+struct kvmft_vm *kvmft_vm_find(bool (*is_it)(struct kvmft_vm *vm, const void *arg),
+			       const void *arg);
 
 /*
  * Hand @input to KVM's interrupt chips.  On the vCPU's thread, at a boundary or halted.  For the

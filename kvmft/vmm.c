@@ -19,7 +19,6 @@ KVMFT_HOOK(kvm_arch_vcpu_ioctl_set_sregs, "kvm", KVMFT_HOOK_VCPU);
 KVMFT_HOOK(kvm_arch_vcpu_ioctl_set_mpstate, "kvm", KVMFT_HOOK_VCPU);
 KVMFT_HOOK(kvm_arch_vcpu_ioctl_set_fpu, "kvm", KVMFT_HOOK_VCPU);
 KVMFT_HOOK(kvm_arch_vcpu_ioctl_set_guest_debug, "kvm", KVMFT_HOOK_VCPU);
-KVMFT_HOOK(kvm_ioeventfd, "kvm", KVMFT_HOOK_VM);
 
 static void changing(struct kvm_vcpu *vcpu)
 {
@@ -109,21 +108,6 @@ static int replace_kvm_arch_vcpu_ioctl_set_guest_debug(struct kvm_vcpu *vcpu,
 	return kvmft_original(kvm_arch_vcpu_ioctl_set_guest_debug)(vcpu, debug);
 }
 
-static int replace_kvm_ioeventfd(struct kvm *kvm, struct kvm_ioeventfd *args)
-{
-	struct kvmft_vm *vm = kvmft_vm_get(kvm);
-	int ret;
-
-	/* In this order: arming sees those that are in KVM's list. */
-	ret = kvmft_original(kvm_ioeventfd)(kvm, args);
-	if (vm) {
-		if (!ret && !(args->flags & KVM_IOEVENTFD_FLAG_DEASSIGN))
-			vm->ops->unsupported(vm, KVMFT_NO_IOEVENTFD);
-		kvmft_vm_put(vm);
-	}
-	return ret;
-}
-
 struct kvmft_hook *const kvmft_vmm_hooks[] = {
 	&hook_kvm_arch_vcpu_ioctl,
 	&hook_kvm_arch_vcpu_ioctl_set_regs,
@@ -131,6 +115,5 @@ struct kvmft_hook *const kvmft_vmm_hooks[] = {
 	&hook_kvm_arch_vcpu_ioctl_set_mpstate,
 	&hook_kvm_arch_vcpu_ioctl_set_fpu,
 	&hook_kvm_arch_vcpu_ioctl_set_guest_debug,
-	&hook_kvm_ioeventfd,
 	NULL
 };

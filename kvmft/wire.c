@@ -7,12 +7,13 @@
 
 #include "block.h"
 #include "checksum.h"
+#include "tsc.h"
 #include "wire.h"
 
 static_assert(sizeof(struct kvmft_wire_header) == 24);
-static_assert(sizeof(struct kvmft_wire_hello) == 48);
+static_assert(sizeof(struct kvmft_wire_hello) == 72);
 static_assert(sizeof(struct kvmft_wire_entries) == 8);
-static_assert(sizeof(struct kvmft_wire_mark) == 16);
+static_assert(sizeof(struct kvmft_wire_mark) == 24);
 static_assert(sizeof(struct kvmft_wire_bye) == 8);
 
 void kvmft_wire_begin(struct kvmft_wire_header *header, enum kvmft_wire_type type, u64 number,
@@ -140,6 +141,23 @@ static bool role_differs(u32 mine, u32 theirs, char *text, size_t size)
 	return true;
 }
 
+static bool arbiter_differs(const struct kvmft_wire_hello *mine,
+			    const struct kvmft_wire_hello *theirs, char *text, size_t size)
+{
+	bool has = theirs->arbiter == cpu_to_le16(1) &&
+		   le32_to_cpu(theirs->role) == KVMFT_ROLE_PRIMARY;
+
+	if (mine->arbiter != theirs->arbiter)
+		snprintf(text, size, "arbiter: %u at the peer, %u here (1: one, 0: none)",
+			 le16_to_cpu(theirs->arbiter), le16_to_cpu(mine->arbiter));
+	else if (!has && memchr_inv(theirs->instance, 0, sizeof(theirs->instance)))
+		snprintf(text, size, "instance %*phN at the peer, which has none",
+			 (int)sizeof(theirs->instance), theirs->instance);
+	else
+		return false;
+	return true;
+}
+
 bool kvmft_wire_hello_differ(const struct kvmft_wire_hello *mine,
 			     const struct kvmft_wire_hello *theirs, char *text, size_t size)
 {
@@ -166,6 +184,8 @@ bool kvmft_wire_hello_differ(const struct kvmft_wire_hello *mine,
 			 le64_to_cpu(theirs->generation), le64_to_cpu(mine->generation));
 		return true;
 	}
+	if (arbiter_differs(mine, theirs, text, size))
+		return true;
 	if (mine->cpu != theirs->cpu) {
 		snprintf(text, size, "CPU %#x at the peer, %#x here (CPUID 1 EAX)",
 			 le32_to_cpu(theirs->cpu), le32_to_cpu(mine->cpu));
@@ -176,9 +196,19 @@ bool kvmft_wire_hello_differ(const struct kvmft_wire_hello *mine,
 			 le32_to_cpu(theirs->microcode), le32_to_cpu(mine->microcode));
 		return true;
 	}
-	if (mine->tsc_khz != theirs->tsc_khz) {
+	if (kvmft_tsc_differs(le32_to_cpu(theirs->tsc_khz), le32_to_cpu(mine->tsc_khz))) {
 		snprintf(text, size, "TSC of %u kHz at the peer, %u kHz here",
 			 le32_to_cpu(theirs->tsc_khz), le32_to_cpu(mine->tsc_khz));
+		return true;
+	}
+	if (mine->cpuid != theirs->cpuid) {
+		snprintf(text, size,
+			 "the guest's CPUID is another at the peer: another -cpu, or other features of the host's");
+		return true;
+	}
+	if (mine->slots != theirs->slots) {
+		snprintf(text, size,
+			 "the guest's memory is laid out differently at the peer: another -m, -machine or firmware");
 		return true;
 	}
 	return false;

@@ -14,7 +14,7 @@
 #include <uapi/linux/kvmft.h>
 
 /* Raised when an old receiver would misread a new sender. */
-#define KVMFT_WIRE_VERSION	1
+#define KVMFT_WIRE_VERSION	4
 
 /**
  * struct kvmft_wire_header - before each payload
@@ -61,9 +61,14 @@ enum kvmft_wire_type {
  * @tsc_khz: rate of the host's TSC
  * @session: identity of the protected VM
  * @generation: the one the sender knows
+ * @arbiter: 1: an arbiter decides who goes live; 0: the sender has none
+ * @cpuid: hash of the guest's CPUID
+ * @slots: hash of the VM's memory slots
+ * @instance: from a primary with an arbiter: of the pair, as on the arbiter's disk; else zero
  *
- * The length of this structure is the same in every version, so that another version can be
- * told from a damaged message.  What the VM is like is in the log: its first entries.
+ * The length of this structure is the same in every version from 2 on, so that another version
+ * can be told from a damaged message.  The hashes tell most VMs that differ before the guest
+ * runs; the first entries of the log tell all of them, and what it is that differs.
  */
 struct kvmft_wire_hello {
 	__le32 version;
@@ -74,6 +79,10 @@ struct kvmft_wire_hello {
 	__le32 tsc_khz;
 	u8 session[16];
 	__le64 generation;
+	__le16 arbiter;
+	__le16 cpuid;
+	__le32 slots;
+	u8 instance[16];
 };
 
 /**
@@ -92,10 +101,12 @@ struct kvmft_wire_entries {
  * @bytes: from the primary: bytes of the log that it has written.  From the backup: bytes that
  *	it has received; they are acknowledged
  * @seq: number of the entries written, or replayed
+ * @released: from the primary: bytes of the log all of whose outputs have left its host; else zero
  */
 struct kvmft_wire_mark {
 	__le64 bytes;
 	__le64 seq;
+	__le64 released;
 };
 
 /**
@@ -181,8 +192,9 @@ int kvmft_wire_check_payload(const struct kvmft_wire_header *header, const void 
  * @text: for the reason, in words that fit into a BYE; undefined if there is none
  * @size: bytes at @text
  *
- * Compares, in this order: wire version, log version, role, session, generation, CPU, microcode
- * and TSC.  Later fields mean nothing when an earlier one differs.
+ * Compares, in this order: wire version, log version, role, session, generation, arbiter, CPU,
+ * microcode, TSC (tsc.h), the guest's CPUID and memory slots; the peer's instance has to be zero
+ * where it means nothing.  Later fields mean nothing when an earlier one differs.
  *
  * Return: true if they do not, and @text names the first reason.
  */

@@ -32,9 +32,9 @@ static const struct kind {
 	u32 min;
 	u32 max;
 } kinds[] = {
-	{ "hello", KVMFT_WIRE_HELLO, true, 0, 48, 48 },
+	{ "hello", KVMFT_WIRE_HELLO, true, 0, 72, 72 },
 	{ "entries", KVMFT_WIRE_ENTRIES, false, 258, 9, 1048584 },
-	{ "mark", KVMFT_WIRE_MARK, true, 5, 16, 16 },
+	{ "mark", KVMFT_WIRE_MARK, true, 5, 24, 24 },
 	{ "bye", KVMFT_WIRE_BYE, true, 1ULL << 40, 8, 208 },
 };
 
@@ -58,7 +58,7 @@ static void seal(struct message *msg)
 
 static void fill_hello(struct kvmft_wire_hello *hello, enum kvmft_role role)
 {
-	hello->version = cpu_to_le32(1);
+	hello->version = cpu_to_le32(2);
 	hello->log_version = cpu_to_le32(1);
 	hello->role = cpu_to_le32(role);
 	hello->cpu = cpu_to_le32(0xa00f11);
@@ -86,6 +86,7 @@ static void make(struct message *msg, const struct kind *kind, enum kvmft_role f
 	case KVMFT_WIRE_MARK:
 		msg->mark.bytes = cpu_to_le64(1000);
 		msg->mark.seq = cpu_to_le64(90);
+		msg->mark.released = cpu_to_le64(7);
 		break;
 	case KVMFT_WIRE_BYE:
 		msg->bye.reason = cpu_to_le32(7);
@@ -138,16 +139,18 @@ static void round_trip(struct kunit *test)
 	}
 }
 
-/* Version 1 for ever; written by another program. */
+/* Version 2 for ever; written by another program. */
 static void bytes_on_the_wire(struct kunit *test)
 {
 	static const u8 hello[] = {
-		'k', 'v', 'm', 'W', 0x01, 0x00, 0x00, 0x00, 0x30, 0x00, 0x00, 0x00,
-		0xc6, 0x99, 0xde, 0x45, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-		0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00,
+		'k', 'v', 'm', 'W', 0x01, 0x00, 0x00, 0x00, 0x48, 0x00, 0x00, 0x00,
+		0x53, 0xe8, 0xbc, 0xe8, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0x02, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00,
 		0x11, 0x0f, 0xa0, 0x00, 0xd1, 0x11, 0x00, 0x0a, 0xc8, 0x4e, 0x25, 0x00,
 		0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x61, 0x62,
 		0x63, 0x64, 0x65, 0x66, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
 	};
 	static const u8 entries[] = {
 		'k', 'v', 'm', 'W', 0x02, 0x00, 0x00, 0x00, 0x11, 0x00, 0x00, 0x00,
@@ -156,10 +159,10 @@ static void bytes_on_the_wire(struct kunit *test)
 		0x33, 0x44, 0x07, 0x55, 0x66,
 	};
 	static const u8 mark[] = {
-		'k', 'v', 'm', 'W', 0x03, 0x00, 0x00, 0x00, 0x10, 0x00, 0x00, 0x00,
-		0xa1, 0x15, 0x8d, 0xae, 0x05, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		'k', 'v', 'm', 'W', 0x03, 0x00, 0x00, 0x00, 0x18, 0x00, 0x00, 0x00,
+		0x40, 0x4c, 0x5c, 0xa4, 0x05, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
 		0xe8, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x5a, 0x00, 0x00, 0x00,
-		0x00, 0x00, 0x00, 0x00,
+		0x00, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
 	};
 	static const u8 bye[] = {
 		'k', 'v', 'm', 'W', 0x04, 0x00, 0x00, 0x00, 0x11, 0x00, 0x00, 0x00,
@@ -184,7 +187,7 @@ static void fields_of_hello(struct kunit *test)
 	struct message *msg = new_message(test);
 	int i;
 
-	for (i = 0; i < 48; i++)
+	for (i = 0; i < 72; i++)
 		msg->bytes[i] = i;
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(msg->hello.version), 0x03020100);
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(msg->hello.log_version), 0x07060504);
@@ -195,6 +198,11 @@ static void fields_of_hello(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, msg->hello.session[0], 0x18);
 	KUNIT_EXPECT_EQ(test, msg->hello.session[15], 0x27);
 	KUNIT_EXPECT_EQ(test, le64_to_cpu(msg->hello.generation), 0x2f2e2d2c2b2a2928);
+	KUNIT_EXPECT_EQ(test, le16_to_cpu(msg->hello.arbiter), 0x3130);
+	KUNIT_EXPECT_EQ(test, le16_to_cpu(msg->hello.cpuid), 0x3332);
+	KUNIT_EXPECT_EQ(test, le32_to_cpu(msg->hello.slots), 0x37363534);
+	KUNIT_EXPECT_EQ(test, msg->hello.instance[0], 0x38);
+	KUNIT_EXPECT_EQ(test, msg->hello.instance[15], 0x47);
 }
 
 static void crc_in_pieces(struct kunit *test)
@@ -306,13 +314,13 @@ static void hello_first(struct kunit *test)
 	int i;
 
 	/* Again, as the next message and as the first once more. */
-	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 0, 48, PRIMARY, 0), 48);
-	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 1, 48, PRIMARY, 1), -EPROTO);
-	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 0, 48, PRIMARY, 1), -EPROTO);
-	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 9, 48, BACKUP, 9), -EPROTO);
-	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 1ULL << 32, 48, BACKUP, 1ULL << 32), -EPROTO);
+	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 0, 72, PRIMARY, 0), 72);
+	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 1, 72, PRIMARY, 1), -EPROTO);
+	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 0, 72, PRIMARY, 1), -EPROTO);
+	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 9, 72, BACKUP, 9), -EPROTO);
+	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 1ULL << 32, 72, BACKUP, 1ULL << 32), -EPROTO);
 	/* First, but not with the number of the first. */
-	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 1, 48, BACKUP, 0), -EILSEQ);
+	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 1, 72, BACKUP, 0), -EILSEQ);
 	for (i = 1; i < ARRAY_SIZE(kinds); i++) {
 		KUNIT_EXPECT_EQ_MSG(test, check(kinds[i].type, 0, kinds[i].min, PRIMARY, 0),
 				    -EPROTO, "%s", kinds[i].name);
@@ -438,6 +446,7 @@ static void fields_of_mark(struct kunit *test)
 			make(msg, &kinds[2], BACKUP);
 			msg->mark.bytes = cpu_to_le64(values[i]);
 			msg->mark.seq = cpu_to_le64(values[j]);
+			msg->mark.released = cpu_to_le64(values[i] ^ values[j]);
 			seal(msg);
 			KUNIT_EXPECT_EQ_MSG(test, receive(msg, PRIMARY, 5), 0, "%llu, %llu",
 					    values[i], values[j]);
@@ -494,8 +503,8 @@ static void hello_is_not_checked(struct kunit *test)
 	int i;
 
 	for (i = 0; i < 256; i++) {
-		memset(msg->bytes, i, 48);
-		kvmft_wire_begin(&msg->header, KVMFT_WIRE_HELLO, 0, 48);
+		memset(msg->bytes, i, 72);
+		kvmft_wire_begin(&msg->header, KVMFT_WIRE_HELLO, 0, 72);
 		seal(msg);
 		KUNIT_EXPECT_EQ_MSG(test, receive(msg, PRIMARY, 0), 0, "bytes %#x", i);
 		KUNIT_EXPECT_EQ_MSG(test, receive(msg, BACKUP, 0), 0, "bytes %#x", i);
@@ -532,6 +541,12 @@ static void hello_differs(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kvmft_wire_hello_differ(mine, theirs, text, sizeof(text)));
 	KUNIT_EXPECT_FALSE(test, kvmft_wire_hello_differ(theirs, mine, text, sizeof(text)));
 
+	theirs->slots = cpu_to_le32(1);
+	expect_differ(test, mine, theirs,
+		      "the guest's memory is laid out differently at the peer: another -m, -machine or firmware");
+	theirs->cpuid = cpu_to_le16(1);
+	expect_differ(test, mine, theirs,
+		      "the guest's CPUID is another at the peer: another -cpu, or other features of the host's");
 	theirs->tsc_khz = cpu_to_le32(2000000);
 	expect_differ(test, mine, theirs, "TSC of 2000000 kHz at the peer, 2445000 kHz here");
 	theirs->microcode = cpu_to_le32(0xa0011d5);
@@ -539,6 +554,12 @@ static void hello_differs(struct kunit *test)
 	mine->cpu = cpu_to_le32(0xa10f11);
 	expect_differ(test, mine, theirs,
 		      "CPU 0xa00f11 at the peer, 0xa10f11 here (CPUID 1 EAX)");
+	theirs->instance[0] = 0x80;
+	expect_differ(test, mine, theirs,
+		      "instance 80000000000000000000000000000000 at the peer, which has none");
+	theirs->arbiter = cpu_to_le16(1);
+	expect_differ(test, mine, theirs,
+		      "arbiter: 1 at the peer, 0 here (1: one, 0: none)");
 	theirs->generation = cpu_to_le64(3);
 	expect_differ(test, mine, theirs, "generation 3 at the peer, 4 here");
 	theirs->session[15] = 0xff;
@@ -549,7 +570,7 @@ static void hello_differs(struct kunit *test)
 	theirs->log_version = cpu_to_le32(2);
 	expect_differ(test, mine, theirs, "log version 2 at the peer, 1 here");
 	theirs->version = cpu_to_le32(3);
-	expect_differ(test, mine, theirs, "wire version 3 at the peer, 1 here");
+	expect_differ(test, mine, theirs, "wire version 3 at the peer, 2 here");
 }
 
 /* The same, seen from the other side. */
@@ -569,6 +590,25 @@ static void hello_roles(struct kunit *test)
 		      "session 00313233343536373839616263646566 at the peer, 30313233343536373839616263646566 here");
 }
 
+/* A primary with an arbiter says which pair it has set up there. */
+static void hello_instance(struct kunit *test)
+{
+	struct kvmft_wire_hello *primary = new_hello(test, PRIMARY);
+	struct kvmft_wire_hello *backup = new_hello(test, BACKUP);
+	char text[KVMFT_WIRE_TEXT_MAX + 1];
+
+	primary->arbiter = cpu_to_le16(1);
+	memset(primary->instance, 0xab, sizeof(primary->instance));
+	expect_differ(test, backup, primary, "arbiter: 1 at the peer, 0 here (1: one, 0: none)");
+	expect_differ(test, primary, backup, "arbiter: 0 at the peer, 1 here (1: one, 0: none)");
+	backup->arbiter = cpu_to_le16(1);
+	KUNIT_EXPECT_FALSE(test, kvmft_wire_hello_differ(backup, primary, text, sizeof(text)));
+	KUNIT_EXPECT_FALSE(test, kvmft_wire_hello_differ(primary, backup, text, sizeof(text)));
+	backup->instance[3] = 1;
+	expect_differ(test, primary, backup,
+		      "instance 00000001000000000000000000000000 at the peer, which has none");
+}
+
 /* Where its fields are, and how the reason begins if one differs. */
 static const struct {
 	const char *words;
@@ -583,24 +623,30 @@ static const struct {
 	{ "TSC ", 20, 4 },
 	{ "session ", 24, 16 },
 	{ "generation ", 40, 8 },
+	{ "arbiter: ", 48, 2 },
+	{ "the guest's CPUID ", 50, 2 },
+	{ "the guest's memory ", 52, 4 },
+	{ "instance ", 56, 16 },
 };
 
-/* Every bit of it is compared. */
+/* Every bit of it is compared; rates are the same within a few millionths. */
 static void hello_differs_in_each_bit(struct kunit *test)
 {
 	struct kvmft_wire_hello *mine = new_hello(test, PRIMARY);
 	struct kvmft_wire_hello *theirs = new_hello(test, BACKUP);
 	int i, bit, bits = 0;
+	bool differs;
 
 	for (i = 0; i < ARRAY_SIZE(fields); i++) {
 		for (bit = 0; bit < fields[i].size * 8; bit++, bits++) {
 			char text[KVMFT_WIRE_TEXT_MAX + 1] = "";
 
 			flip(theirs, fields[i].at * 8 + bit);
-			KUNIT_EXPECT_TRUE_MSG(test, kvmft_wire_hello_differ(mine, theirs, text,
-									    sizeof(text)),
-					      "%sbit %d", fields[i].words, bit);
-			KUNIT_EXPECT_TRUE_MSG(test, strstarts(text, fields[i].words),
+			differs = kvmft_wire_hello_differ(mine, theirs, text, sizeof(text));
+			/* Of 2,445,000 kHz 611 are nothing. */
+			KUNIT_EXPECT_EQ_MSG(test, differs, fields[i].at != 20 || bit >= 10,
+					    "%sbit %d", fields[i].words, bit);
+			KUNIT_EXPECT_TRUE_MSG(test, !differs || strstarts(text, fields[i].words),
 					      "%sbit %d: %s", fields[i].words, bit, text);
 			flip(theirs, fields[i].at * 8 + bit);
 		}
@@ -668,6 +714,7 @@ static struct kunit_case wire_cases[] = {
 	KUNIT_CASE(hello_is_not_checked),
 	KUNIT_CASE(hello_differs),
 	KUNIT_CASE(hello_roles),
+	KUNIT_CASE(hello_instance),
 	KUNIT_CASE(hello_differs_in_each_bit),
 	KUNIT_CASE(hello_reason_length),
 	KUNIT_CASE(errors_have_words),

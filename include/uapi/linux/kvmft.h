@@ -54,11 +54,20 @@ enum kvmft_verdict {
  * @KVMFT_STATE_COUNTING: the vCPU's position is being counted
  * @KVMFT_STATE_ENDED: over, for the reason in &enum kvmft_end; the descriptor
  *	only answers KVMFT_SESSION_STATUS any more
+ * @KVMFT_STATE_CLAIMING: a side of a pair that has lost the other, for the reason in &enum
+ *	kvmft_end; its guest stands still until the arbiter has decided
+ * @KVMFT_STATE_LIVE: it has won: its guest runs on, without protection
+ * @KVMFT_STATE_STOPPED: the other has won: its guest never runs again
+ *
+ * ENDED, LIVE and STOPPED are final.
  */
 enum kvmft_state {
 	KVMFT_STATE_ARMED	= 1,
 	KVMFT_STATE_COUNTING	= 2,
 	KVMFT_STATE_ENDED	= 3,
+	KVMFT_STATE_CLAIMING	= 4,
+	KVMFT_STATE_LIVE	= 5,
+	KVMFT_STATE_STOPPED	= 6,
 };
 
 /**
@@ -181,6 +190,14 @@ struct kvmft_create_session {
  * @peer_seq: log entries that the peer has written, or replayed, as it said last
  * @copied: bytes of the log that were copied on their way to the network card, which can not
  *	gather
+ * @packets_held: packets that the guest has sent by its network devices (/dev/kvmft-net): of a
+ *	primary, that wait until the backup has acknowledged; of a backup, of which it does not
+ *	know yet whether the primary has sent them
+ * @bytes_held: of those
+ * @packets_sent: that left this host while the guest was protected
+ * @packets_resent: that a backup sent when it went live; the primary may have sent them, too
+ * @packets_dropped: lost, for want of memory, or because the tap did not take them
+ * @role: of a pair, &enum kvmft_role; 0: it is no side of one
  * @reserved: zero
  *
  * The counts belong together when the vCPU is not in KVM_RUN; otherwise they are
@@ -211,7 +228,13 @@ struct kvmft_session_status {
 	__u64 acked;
 	__u64 peer_seq;
 	__u64 copied;
-	__u64 reserved;
+	__u64 packets_held;
+	__u64 bytes_held;
+	__u64 packets_sent;
+	__u64 packets_resent;
+	__u64 packets_dropped;
+	__u32 role;
+	__u32 reserved;
 };
 
 /**
@@ -282,7 +305,9 @@ enum kvmft_role {
 /**
  * struct kvmft_session_pair - one side of a pair (KVMFT_SESSION_PAIR)
  * @size: sizeof(struct kvmft_session_pair)
- * @flags: zero
+ * @flags: KVMFT_PAIR_ARBITER: an arbiter decides who goes live; KVMFT_PAIR_HOLD_ALL, of a primary
+ *	with one: every write of the guest's that leaves KVM_RUN waits until the backup has
+ *	acknowledged it, not only those that leave the host (serial and parallel ports)
  * @socket_fd: descriptor of a TCP socket that is connected to the peer.  The module is the only
  *	one to use it from now on
  * @role: &enum kvmft_role of this side
@@ -291,9 +316,14 @@ enum kvmft_role {
  * @heartbeat_ms: the peer hears from this side at least this often, in milliseconds: 1 to
  *	KVMFT_HEARTBEAT_MAX
  * @timeout_ms: a peer that has been silent for so long has failed: from 3 times @heartbeat_ms to
- *	KVMFT_TIMEOUT_MAX; 20 times or more are advisable
+ *	KVMFT_TIMEOUT_MAX; 20 times or more are advisable.  So has, for a primary, a backup that the
+ *	guest has waited for so long without its getting on: that of a VMM that hangs
  * @align_us: as in &struct kvmft_session_record; of a backup zero
- * @pad: zero
+ * @arbiter_fd: with KVMFT_PAIR_ARBITER: descriptor of the disk that decides who goes live: a
+ *	SCSI disk, or a partition of one, that both sides reach, open for reading and writing; else
+ *	zero
+ * @arbiter_block: which block of it, of the disk's own size, counted from 0; else zero.  A primary
+ *	writes it: it has to be blank, or that of a pair of the same @id and @generation
  * @reserved: zero
  */
 struct kvmft_session_pair {
@@ -306,8 +336,9 @@ struct kvmft_session_pair {
 	__u32 heartbeat_ms;
 	__u32 timeout_ms;
 	__u32 align_us;
-	__u32 pad;
-	__u64 reserved[4];
+	__s32 arbiter_fd;
+	__u64 arbiter_block;
+	__u64 reserved[3];
 };
 
 /**
@@ -411,11 +442,25 @@ struct kvmft_session_input {
  * KVMFT_SESSION_PAIR
  *	Makes it one side of a pair, from &struct kvmft_session_pair: a primary is recorded, and
  *	its backup replays the log, which does not go to a file but to the peer.  Waits until both
- *	sides have greeted each other.  When a side is lost the other's session ends
- *	(KVMFT_END_LOG_ERROR): the primary's guest runs on without protection, a backup that has
- *	replayed all it has got is held.
+ *	sides have greeted each other.
+ *	Without an arbiter, when a side is lost the other's session ends (KVMFT_END_LOG_ERROR): the
+ *	primary's guest runs on without protection, a backup that has replayed all it has got is
+ *	held.
+ *	With an arbiter a side that has lost the other, a backup when it has replayed all it has
+ *	got, stands still (KVMFT_STATE_CLAIMING) until the arbiter says who has won.  The guest of
+ *	the winner runs on (KVMFT_STATE_LIVE), that of the other never does (KVMFT_STATE_STOPPED):
+ *	it is held in KVM_RUN (signals interrupt it, as ever), and once its session is closed its VM
+ *	is dead: every call for it returns EIO.  As long as the arbiter can not be reached both
+ *	stand still.  A primary's session that is closed stops its guest at once.  KVM_RUN of a
+ *	primary returns a write that leaves the host only when the backup has acknowledged the log
+ *	up to it, or when this side is live; EINTR meanwhile means that it comes with the next
+ *	KVM_RUN.
  *	EFAULT, EINVAL, E2BIG: see the top of this file.
  *	EBADF, ENOTSOCK: @socket_fd.  EINVAL: not TCP, or not connected; @role.  ERANGE: a time.
+ *	Of the arbiter, all told in the kernel log: EBADF: @arbiter_fd is not open, or not for
+ *	both; ENOTBLK: not a block device; EOPNOTSUPP: not a SCSI disk, or without COMPARE AND
+ *	WRITE; ERANGE: @arbiter_block; EEXIST: the block has other contents; EBUSY: another host is
+ *	writing it; EIO, ENODEV: the disk does not answer.
  *	EPROTO: the peer does not match; the kernel log says in what.  ETIMEDOUT, ECONNRESET, EPIPE:
  *	it does not answer.  EINTR: a signal came meanwhile.
  *	EBUSY, EOPNOTSUPP, ESTALE: as for KVMFT_SESSION_RECORD.
@@ -425,7 +470,8 @@ struct kvmft_session_input {
  *	with a digest of registers and memory, at the next place where replay can stop, for which
  *	the vCPU has to be inside KVM_RUN; waits until the log is in its file.  The guest runs on
  *	unprotected.
- *	EINTR: a signal came; it may end later.  EOPNOTSUPP: the session does not record.
+ *	EINTR: a signal came; it may end later.  EOPNOTSUPP: the session does not record, or its
+ *	pair has an arbiter.
  *	ESTALE: it has ended.  EIO: it ended for another reason.  An error of writing the log, such
  *	as ENOSPC.
  *
@@ -467,6 +513,10 @@ struct kvmft_session_input {
 
 /* Range of kvmft_session_record.align_us. */
 #define KVMFT_ALIGN_MAX		1000000
+
+/* Of kvmft_session_pair.flags. */
+#define KVMFT_PAIR_ARBITER	1
+#define KVMFT_PAIR_HOLD_ALL	2
 
 /* Limits of kvmft_session_pair.heartbeat_ms and timeout_ms. */
 #define KVMFT_HEARTBEAT_MAX	10000

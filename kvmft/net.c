@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: GPL-2.0
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/file.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "machine.h"
+#include "net.h"
+
+/* Of all devices of this module; see the header for the order of locks. */
+static DEFINE_MUTEX(nets_lock);
+static LIST_HEAD(nets);
+static struct workqueue_struct *net_wq;
+
+void kvmft_net_queue_work(struct delayed_work *dwork, unsigned long delay)
+{
+	mod_delayed_work(net_wq, dwork, delay);
+}
+
+/*
+ * Under nets_lock: what waits in all devices, and what has left.  With several it is the least of
+ * what has left each.
+ */
+static void note_outputs(struct kvmft_engine *engine)
+{
+	u64 released = READ_ONCE(engine->transport->acked), held = 0, bytes = 0;
+	struct kvmft_net *net;
+
+	list_for_each_entry(net, &nets, node) {
+		if (net->engine != engine)
+			continue;
+		/* All of it may be acknowledged, but the packets are still in the ring. */
+		if (net->queues[KVMFT_NET_TX].kicked)
+			released = min(released, net->queues[KVMFT_NET_TX].kicked_at - 1);
+		spin_lock(&net->held_lock);
+		released = kvmft_held_released(&net->held, released);
+		held += net->held.nr;
+		bytes += net->held.bytes;
+		spin_unlock(&net->held_lock);
+	}
+	WRITE_ONCE(engine->outputs.held, held);
+	WRITE_ONCE(engine->outputs.held_bytes, bytes);
+	/* To tell the backup; which is told. */
+	if (engine->mode == KVMFT_MODE_RECORD && released > READ_ONCE(engine->transport->released))
+		WRITE_ONCE(engine->transport->released, released);
+}
+
+/* At a boundary.  Returns a device that has no room, or NULL. */
+static struct kvmft_net *take_all(struct kvmft_engine *engine)
+{
+	struct kvmft_net *net, *full = NULL;
+
+	mutex_lock(&nets_lock);
+	list_for_each_entry(net, &nets, node) {
+		struct kvmft_net_queue *queue = &net->queues[KVMFT_NET_TX];
+
+		if (net->engine != engine || !queue->kicked)
+			continue;
+		mutex_lock(&net->lock);
+		/* One that is not running is asked again when it is. */
+		if (kvmft_net_is_usable(queue)) {
+			queue->kicked = !kvmft_net_take(net, engine->progress.bytes);
+			if (queue->kicked)
+				full = net;
+		}
+		if (net->phase == KVMFT_NET_REPLAY)
+			kvmft_net_keep(net);
+		else
+			kvmft_net_queue_work(&net->send_work, 0);
+		mutex_unlock(&net->lock);
+	}
+	note_outputs(engine);
+	mutex_unlock(&nets_lock);
+	return full;
+}
+
+/* Is there no room in any of the engine's devices?  Racy: who waits is woken and asks again. */
+static bool is_full(const struct kvmft_engine *engine)
+{
+	return READ_ONCE(engine->outputs.held_bytes) >= KVMFT_NET_HELD_MAX;
+}
+
+int kvmft_net_transmit(struct kvmft_engine *engine)
+{
+	struct kvmft_vm *vm = &engine->vcpu->vm;
+	int ret = 0;
+
+	WRITE_ONCE(vm->kicked, false);
+	while (!ret && take_all(engine)) {
+		kvmft_transport_urge(engine->transport);
+		kvmft_machine_sleep(vm);
+		ret = wait_event_interruptible(engine->transport->wait, !is_full(engine) ||
+					       kvmft_transport_error(engine->transport) ||
+					       READ_ONCE(engine->cancelled));
+		kvmft_machine_wake(vm);
+		if (kvmft_transport_error(engine->transport) || READ_ONCE(engine->cancelled))
+			return 0;
+		if (ret)
+			WRITE_ONCE(vm->kicked, true);
+	}
+	return ret ? -EINTR : 0;
+}
+
+void kvmft_net_sent(struct kvmft_net *net, u64 sent)
+{
+	mutex_lock(&nets_lock);
+	if (net->engine && net->phase != KVMFT_NET_REPLAY) {
+		WRITE_ONCE(net->engine->outputs.sent, net->engine->outputs.sent + sent);
+		note_outputs(net->engine);
+		/* The vCPU may wait for room. */
+		if (sent)
+			kvmft_transport_wake(net->engine->transport);
+	}
+	mutex_unlock(&nets_lock);
+}
+
+bool kvmft_net_kick(struct kvmft_vm *vm, const struct eventfd_ctx *event)
+{
+	struct kvmft_net *net;
+	bool found = false;
+	int i;
+
+	mutex_lock(&nets_lock);
+	list_for_each_entry(net, &nets, node) {
+		if (net->vm != vm)
+			continue;
+		mutex_lock(&net->lock);
+		for (i = 0; i < KVMFT_NET_QUEUES; i++) {
+			struct kvmft_net_queue *queue = &net->queues[i];
+
+			if (queue->kick.eventfd != event)
+				continue;
+			found = true;
+			if (i == KVMFT_NET_TX) {
+				queue->kicked = true;
+				queue->kicked_at = net->engine->progress.bytes;
+				WRITE_ONCE(vm->kicked, true);
+			}
+		}
+		mutex_unlock(&net->lock);
+	}
+	mutex_unlock(&nets_lock);
+	return found;
+}
+
+/* Wakes up with whoever waits for the transport. */
+static int acked(wait_queue_entry_t *entry, unsigned int mode, int sync, void *key)
+{
+	struct kvmft_net *net = container_of(entry, struct kvmft_net, acked_entry);
+	u64 acked = READ_ONCE(net->engine->transport->acked);
+
+	/* There are many reasons why others are woken. */
+	if (acked != net->acked && READ_ONCE(net->held.nr))
+		kvmft_net_queue_work(&net->send_work, 0);
+	net->acked = acked;
+	return 0;
+}
+
+/*
+ * Starting, stopping.
+ */
+static int woken(wait_queue_entry_t *entry, unsigned int mode, int sync, void *key)
+{
+	struct kvmft_net_wait *wait = container_of(entry, struct kvmft_net_wait, entry);
+	u64 counted;
+
+	if (!(key_to_poll(key) & EPOLLIN))
+		return 0;
+	if (wait->eventfd)
+		eventfd_ctx_do_read(wait->eventfd, &counted);
+	kvmft_net_queue_work(wait->work, 0);
+	return 0;
+}
+
+static void found_head(struct file *file, wait_queue_head_t *head, poll_table *table)
+{
+	struct kvmft_net_wait *wait = container_of(table, struct kvmft_net_wait, table);
+
+	wait->head = head;
+	add_wait_queue(head, &wait->entry);
+}
+
+static void unwatch(struct kvmft_net_wait *wait)
+{
+	if (wait->head)
+		remove_wait_queue(wait->head, &wait->entry);
+	wait->head = NULL;
+	if (wait->eventfd)
+		eventfd_ctx_put(wait->eventfd);
+	wait->eventfd = NULL;
+	if (wait->file)
+		fput(wait->file);
+	wait->file = NULL;
+}
+
+int kvmft_net_watch(struct kvmft_net_wait *wait, struct file *file, struct delayed_work *dwork,
+		    bool is_eventfd)
+{
+	struct eventfd_ctx *eventfd = NULL;
+
+	unwatch(wait);
+	if (!file)
+		return 0;
+	if (is_eventfd) {
+		eventfd = eventfd_ctx_fileget(file);
+		if (IS_ERR(eventfd)) {
+			fput(file);
+			return PTR_ERR(eventfd);
+		}
+	}
+	wait->file = file;
+	wait->eventfd = eventfd;
+	wait->work = dwork;
+	init_waitqueue_func_entry(&wait->entry, woken);
+	init_poll_funcptr(&wait->table, found_head);
+	if (vfs_poll(file, &wait->table) & EPOLLIN)
+		kvmft_net_queue_work(dwork, 0);
+	return 0;
+}
+
+/* Is the guest's memory where the device has it from its VMM? */
+static bool is_guest_of(struct kvmft_vm *vm, const void *arg)
+{
+	const struct kvmft_net *net = arg;
+	u64 used = net->queues[KVMFT_NET_TX].ring.used, addr;
+
+	return kvmft_net_guest_of(net, used, 1, &addr) &&
+	       kvmft_machine_is_at(vm, net->mm, addr, used);
+}
+
+/* Who protects the guest of this device? */
+static int join(struct kvmft_net *net)
+{
+	struct kvmft_vm *vm = kvmft_vm_find(is_guest_of, net);
+	struct kvmft_engine *engine = NULL;
+	struct kvmft_vcpu *vcpu;
+
+	if (vm) {
+		vcpu = container_of(vm, struct kvmft_vcpu, vm);
+		/* Pairs with kvmft_vcpu_set_engine(): its context is set up. */
+		if (smp_load_acquire(&vcpu->engine))
+			engine = vcpu->context;
+	}
+	if (engine) {
+		net->vm = vm;
+		net->engine = engine;
+		net->phase = engine->mode == KVMFT_MODE_RECORD ? KVMFT_NET_RECORD :
+								 KVMFT_NET_REPLAY;
+		init_waitqueue_func_entry(&net->acked_entry, acked);
+		add_wait_queue(&engine->transport->wait, &net->acked_entry);
+	}
+	if (vm)
+		kvmft_vm_put(vm);
+	return engine ? 0 : -ENOTCONN;
+}
+
+/* Under both locks. */
+static void leave(struct kvmft_net *net)
+{
+	if (net->engine)
+		remove_wait_queue(&net->engine->transport->wait, &net->acked_entry);
+	net->engine = NULL;
+	net->vm = NULL;
+}
+
+static void work_all(struct kvmft_net *net)
+{
+	kvmft_net_queue_work(&net->rx_work, 0);
+	kvmft_net_queue_work(&net->tx_work, 0);
+	kvmft_net_queue_work(&net->send_work, 0);
+}
+
+static void stop(struct kvmft_net *net, unsigned int nr)
+{
+	struct kvmft_net_queue *queue = &net->queues[nr];
+
+	if (nr == KVMFT_NET_RX) {
+		unwatch(&net->tap_wait);
+		net->rx_len = 0;
+	}
+	queue->running = false;
+	if (queue->tap)
+		fput(queue->tap);
+	queue->tap = NULL;
+}
+
+int kvmft_net_start(struct kvmft_net *net, unsigned int nr, struct file *tap, struct socket *sock)
+{
+	struct kvmft_net_queue *queue = &net->queues[nr];
+	int ret = 0;
+
+	lockdep_assert_held(&nets_lock);
+	lockdep_assert_held(&net->lock);
+	stop(net, nr);
+	if (!tap)
+		return 0;
+	if (net->phase == KVMFT_NET_NONE)
+		ret = join(net);
+	if (ret) {
+		pr_warn_ratelimited("no session records or replays the guest of %s[%d]: its network device is not started\n",
+				    current->comm, task_tgid_nr(current));
+		fput(tap);
+		return ret;
+	}
+	queue->tap = tap;
+	queue->sock = sock;
+	queue->broken = false;
+	queue->running = true;
+	if (nr == KVMFT_NET_TX) {
+		if (net->out)
+			fput(net->out);
+		net->out = get_file(tap);
+		net->out_sock = sock;
+		/* While it was stopped its VMM may have been, but nothing was lost. */
+		if (queue->kicked && net->vm)
+			WRITE_ONCE(net->vm->kicked, true);
+	} else {
+		kvmft_net_watch(&net->tap_wait, get_file(tap), &net->rx_work, false);
+	}
+	work_all(net);
+	return 0;
+}
+
+/* A backup's, on its vCPU's thread. */
+static void go_live(struct kvmft_net *net)
+{
+	struct kvmft_net_queue *rx = &net->queues[KVMFT_NET_RX];
+	int i;
+
+	kvmft_net_keep(net);
+	WRITE_ONCE(net->engine->outputs.resent, net->engine->outputs.resent + net->held.nr);
+	kvmft_net_announce(net);
+	if (kvmft_net_is_usable(rx)) {
+		/* What has come until now was the primary's to receive. */
+		while (kvmft_net_read_tap(net))
+			;
+		kvmft_net_find_place(rx);
+	}
+	/* The log may have ended between what a device wrote and its interrupt. */
+	for (i = 0; i < KVMFT_NET_QUEUES; i++)
+		if (kvmft_net_is_usable(&net->queues[i]))
+			kvmft_net_interrupt(&net->queues[i]);
+}
+
+static void change(struct kvmft_net *net, enum kvmft_net_phase phase)
+{
+	if (phase == KVMFT_NET_LIVE && net->phase == KVMFT_NET_REPLAY)
+		go_live(net);
+	else if (phase == KVMFT_NET_STOPPED || net->phase == KVMFT_NET_DRAIN)
+		kvmft_net_drop(net, U64_MAX);
+	if (phase != KVMFT_NET_DRAIN)
+		leave(net);
+	net->phase = phase;
+	work_all(net);
+}
+
+void kvmft_net_release(struct kvmft_vm *vm, enum kvmft_net_phase phase)
+{
+	struct kvmft_net *net;
+
+	mutex_lock(&nets_lock);
+	list_for_each_entry(net, &nets, node) {
+		if (net->vm != vm)
+			continue;
+		mutex_lock(&net->lock);
+		change(net, phase);
+		mutex_unlock(&net->lock);
+	}
+	mutex_unlock(&nets_lock);
+}
+
+struct kvmft_net *kvmft_net_create(void)
+{
+	struct kvmft_net *net = kvzalloc(sizeof(*net), GFP_KERNEL_ACCOUNT);
+
+	if (!net)
+		return NULL;
+	net->rx = kvmalloc(KVMFT_NET_PACKET_MAX, GFP_KERNEL_ACCOUNT);
+	if (!net->rx) {
+		kvfree(net);
+		return NULL;
+	}
+	mutex_init(&net->lock);
+	spin_lock_init(&net->held_lock);
+	kvmft_held_init(&net->held);
+	net->memory.read = kvmft_net_read;
+	INIT_DELAYED_WORK(&net->rx_work, kvmft_net_receive_work);
+	INIT_DELAYED_WORK(&net->tx_work, kvmft_net_transmit_work);
+	INIT_DELAYED_WORK(&net->send_work, kvmft_net_send_work);
+	mutex_lock(&nets_lock);
+	list_add(&net->node, &nets);
+	mutex_unlock(&nets_lock);
+	return net;
+}
+
+void kvmft_net_destroy(struct kvmft_net *net)
+{
+	int i;
+
+	mutex_lock(&nets_lock);
+	list_del(&net->node);
+	mutex_lock(&net->lock);
+	leave(net);
+	net->phase = KVMFT_NET_STOPPED;
+	for (i = 0; i < KVMFT_NET_QUEUES; i++) {
+		stop(net, i);
+		unwatch(&net->queues[i].kick);
+	}
+	mutex_unlock(&net->lock);
+	mutex_unlock(&nets_lock);
+	/* Nobody queues them any more but they themselves. */
+	cancel_delayed_work_sync(&net->rx_work);
+	cancel_delayed_work_sync(&net->tx_work);
+	cancel_delayed_work_sync(&net->send_work);
+	kvmft_net_drop(net, U64_MAX);
+	for (i = 0; i < KVMFT_NET_QUEUES; i++) {
+		if (net->queues[i].call)
+			eventfd_ctx_put(net->queues[i].call);
+		if (net->queues[i].err)
+			eventfd_ctx_put(net->queues[i].err);
+	}
+	if (net->out)
+		fput(net->out);
+	if (net->mm)
+		mmdrop(net->mm);
+	kvfree(net->regions);
+	kvfree(net->rx);
+	kvfree(net);
+}
+
+void kvmft_net_lock(struct kvmft_net *net)
+{
+	mutex_lock(&nets_lock);
+	mutex_lock(&net->lock);
+}
+
+void kvmft_net_unlock(struct kvmft_net *net)
+{
+	mutex_unlock(&net->lock);
+	mutex_unlock(&nets_lock);
+}
+
+int kvmft_net_init(void)
+{
+	net_wq = alloc_workqueue("kvmft_net", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	return net_wq ? 0 : -ENOMEM;
+}
+
+void kvmft_net_exit(void)
+{
+	destroy_workqueue(net_wq);
+}
+
