@@ -53,8 +53,11 @@ def _vcpus(options):
     return count
 
 
-def check(words):
-    """Refuse a command that can not work; returns a warning for each thing that may not."""
+def check(words, own=True):
+    """Refuse a command that can not work; returns a warning for each thing that may not.
+
+    own: it is kvmftctl's to start.
+    """
     if not words:
         raise CtlError('there is no QEMU command: give it after "--"', USAGE)
     options = list(_options(words))
@@ -64,7 +67,7 @@ def check(words):
             machine.update(_properties(value))
     if not _accelerated(options, machine):
         raise CtlError('QEMU has to use KVM: add "-accel kvm"', USAGE)
-    if any(name == 'daemonize' for name, _ in options):
+    if own and any(name == 'daemonize' for name, _ in options):
         raise CtlError('QEMU has to stay a child of kvmftctl: leave "-daemonize" out', USAGE)
     vcpus = _vcpus(options)
     if vcpus is not None and vcpus > 1:

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-from . import pair, status
+from . import arbiter, pair, status
 from .messages import USAGE, CtlError, say
 from .run import Recording, Replaying
 from .uapi import ALIGN_US_MAX, HEARTBEAT_MS_MAX, TIMEOUT_MS_MAX
@@ -26,6 +26,13 @@ def _heartbeat_ms(text):
     return value
 
 
+def _every(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError('must be at least 1')
+    return value
+
+
 def _entry_number(text):
     value = int(text)
     if value < 1:
@@ -34,22 +41,28 @@ def _entry_number(text):
 
 
 def _record(arguments):
-    return Recording(arguments.command, arguments.output, arguments.align_us, arguments.force).run(arguments.quiet)
+    recording = Recording(arguments.command, arguments.output, arguments.align_us, arguments.force,
+                          monitor=arguments.attach)
+    return recording.run(arguments.quiet, arguments.every)
 
 
 def _replay(arguments):
-    return Replaying(arguments.command, arguments.file).run(arguments.quiet)
+    return Replaying(arguments.command, arguments.file, monitor=arguments.attach).run(arguments.quiet, arguments.every)
 
 
 def _pair(kind, where, arguments, **more):
     if not 3 * arguments.heartbeat_ms <= arguments.timeout_ms <= TIMEOUT_MS_MAX:
         raise CtlError(f'--timeout-ms must be from 3 times --heartbeat-ms to {TIMEOUT_MS_MAX}', USAGE)
-    return kind(arguments.command, pair.address(where), arguments.key, arguments.heartbeat_ms, arguments.timeout_ms,
-                **more).run(arguments.quiet)
+    side = kind(arguments.command, pair.address(where), arguments.key, arguments.heartbeat_ms, arguments.timeout_ms,
+                disk=arguments.arbiter and arbiter.place(arguments.arbiter), monitor=arguments.attach, **more)
+    return side.run(arguments.quiet, arguments.every)
 
 
 def _primary(arguments):
-    return _pair(pair.Primary, arguments.connect, arguments, align_us=arguments.align_us)
+    if arguments.hold_all and not arguments.arbiter:
+        raise CtlError('--hold-all needs an --arbiter: without one nobody carries on', USAGE)
+    return _pair(pair.Primary, arguments.connect, arguments, align_us=arguments.align_us,
+                 hold_all=arguments.hold_all)
 
 
 def _backup(arguments):
@@ -106,6 +119,8 @@ def parser():
     primary.add_argument('--connect', required=True, metavar='HOST[:PORT]', help='the backup')
     primary.add_argument('--align-us', type=_align_us, default=0, metavar='N',
                          help='how long an interrupt waits for the guest to exit by itself (0)')
+    primary.add_argument('--hold-all', action='store_true',
+                         help='every write to a device of QEMU\'s waits for the backup, not only what leaves the host')
     primary.set_defaults(function=_primary, takes_command=True)
 
     backup = verbs.add_parser('backup', help='replay a primary\'s guest in QEMU while it runs',
@@ -115,13 +130,19 @@ def parser():
     backup.set_defaults(function=_backup, takes_command=True)
     for verb in (primary, backup):
         verb.add_argument('--key', required=True, metavar='FILE', help='what both sides know, and nobody else')
+        verb.add_argument('--arbiter', metavar='DISK[:BLOCK]',
+                          help='the block of a shared SCSI disk that decides who goes live (block 0)')
         verb.add_argument('--heartbeat-ms', type=_heartbeat_ms, default=50, metavar='N',
                           help='the other side hears from this one at least this often (50)')
         verb.add_argument('--timeout-ms', type=int, default=1000, metavar='N',
                           help='a side that is silent for so long has failed (1000)')
 
     for verb in (record, replay, primary, backup):
+        verb.add_argument('--attach', metavar='SOCKET',
+                          help='instead of a command: the QMP socket of a QEMU that was started with -S')
         verb.add_argument('-q', '--quiet', action='store_true', help='show no progress')
+        verb.add_argument('--every', type=_every, default=0, metavar='S',
+                          help='show it every S seconds (1 on a terminal, else 10)')
 
     state = verbs.add_parser('status', help='show the module and its sessions')
     state.set_defaults(function=_status, takes_command=False)
@@ -149,6 +170,8 @@ def parse(words):
     arguments = grammar.parse_args(own)
     if arguments.takes_command:
         arguments.command = command or []
+        if arguments.attach and command is not None:
+            grammar.error('there is either a QEMU command or --attach')
     elif command is not None:
         grammar.error(f'{arguments.verb} takes no QEMU command')
     return arguments

@@ -68,8 +68,13 @@ _CALLS = {
     ('pair', errno.ENOTTY): 'the loaded module knows no pairs: build kvmft from this tree and load it',
     ('pair', errno.EBUSY): 'the VM has run already, or is being recorded or replayed: leave it to kvmftctl to '
                            'start QEMU and its guest',
-    ('pair', errno.EOPNOTSUPP): 'the VM has what can not be replayed: change QEMU\'s command line on both sides; '
-                                + _LOG_SAYS,
+    ('pair', errno.EOPNOTSUPP): 'the VM has what can not be replayed: change QEMU\'s command line on both sides; or '
+                                'the arbiter is no SCSI disk with COMPARE AND WRITE; ' + _LOG_SAYS,
+    ('pair', errno.EEXIST): 'the arbiter\'s block is not this pair\'s; ' + _LOG_SAYS,
+    ('pair', errno.ENOTBLK): 'the arbiter is no block device',
+    ('pair', errno.ENODEV): 'the arbiter\'s disk does not answer; ' + _LOG_SAYS,
+    ('pair', errno.EIO): 'the arbiter\'s disk does not answer; ' + _LOG_SAYS,
+    ('pair', errno.ERANGE): 'the arbiter\'s disk has no such block, or the time-out is no such time',
     ('pair', errno.ESTALE): 'the session ended before the guest began',
     ('pair', errno.EPROTO): 'the two hosts do not match; ' + _LOG_SAYS,
     ('pair', errno.ETIMEDOUT): 'the other side does not answer: see what its kvmftctl says, or give --timeout-ms a '
@@ -111,7 +116,8 @@ _WHAT = {
 }
 
 # Errors whose cause the kernel log tells
-IN_KERNEL_LOG = (errno.EOPNOTSUPP, errno.ENOEXEC, errno.EBADMSG, errno.EPROTO)
+IN_KERNEL_LOG = (errno.EOPNOTSUPP, errno.ENOEXEC, errno.EBADMSG, errno.EPROTO, errno.EEXIST, errno.ENODEV,
+                 errno.EIO)
 
 # Why a session ended, where the guest did not end it; {doing} is what kvmftctl does
 _ENDS = {

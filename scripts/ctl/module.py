@@ -46,9 +46,17 @@ class Session:
         _call('status', self.descriptor, uapi.STATUS, data)
         return uapi.SESSION_STATUS.unpack(data)
 
+    def state(self):
+        """As everybody else sees it, too."""
+        return uapi.State[(read_attribute(f'session{self.id}', 'state') or 'ended').upper()]
+
     def reason(self):
         """What the module says of the session's end, "" when nothing."""
         return read_attribute(f'session{self.id}', 'reason') or ''
+
+    def verdict(self):
+        """What the arbiter said last, "" when it was not asked."""
+        return read_attribute(f'session{self.id}', 'arbiter') or ''
 
     def record(self, log, align_us):
         """Record to the file whose descriptor is log, from the guest's first instruction on."""
@@ -58,10 +66,10 @@ class Session:
         """Replay the file whose descriptor is log."""
         _call('replay', self.descriptor, uapi.REPLAY, uapi.SESSION_REPLAY.pack(log_fd=log))
 
-    def pair(self, sock, role, identity, **times):
+    def pair(self, sock, role, identity, **more):
         """Be one side of a pair, over the connected socket whose descriptor is sock."""
         _call('pair', self.descriptor, uapi.PAIR,
-              uapi.SESSION_PAIR.pack(socket_fd=sock, role=role, id=identity, **times))
+              uapi.SESSION_PAIR.pack(socket_fd=sock, role=role, id=identity, **more))
 
     def finish(self):
         """End the log of a guest that is stopped."""
@@ -128,7 +136,7 @@ class KernelLog:
             except OSError:
                 break
             text = record.decode('utf-8', 'replace').partition(';')[2].split('\n')[0]
-            if 'kvmft' in text:
+            if 'kvmft: ' in text:
                 found.append(text)
         return found
 

@@ -9,7 +9,7 @@ import select
 import socket
 import time
 
-from . import uapi
+from . import arbiter, uapi
 from .messages import USAGE, CtlError, say
 from .run import Run
 
@@ -19,6 +19,10 @@ CONNECT_SECONDS = 60        # for a backup that is not there yet
 GREET_SECONDS = 10          # for each step of the greeting
 READY_SECONDS = 120         # for the other side's QEMU
 RETRY_SECONDS = 0.5
+
+# Exit statuses of a side that has lost the other
+STOPPED = 3                 # ... which is live; this one never runs again
+UNPROTECTED = 4             # ... and was live: the guest ended here
 
 MAGIC = b'kvmftctl pair 1\n'
 NONCE, IDENTITY = 32, 16
@@ -99,22 +103,36 @@ class Paired(Run):
 
     role = None
 
-    def __init__(self, words, where, key, heartbeat_ms, timeout_ms, align_us=0, **options):
+    def __init__(self, words, where, key, heartbeat_ms, timeout_ms, align_us=0, disk=None, hold_all=False,
+                 **options):
         super().__init__(words, **options)
         self.where = where
         self.key = key
-        self.times = {'heartbeat_ms': heartbeat_ms, 'timeout_ms': timeout_ms, 'align_us': align_us}
+        self.config = {'heartbeat_ms': heartbeat_ms, 'timeout_ms': timeout_ms, 'align_us': align_us}
+        self.disk = disk
+        self.flags = uapi.PAIR_ARBITER | (uapi.PAIR_HOLD_ALL if hold_all else 0)
+        self.arbiter = None
         self.socket = None
         self.identity = b''
+        self.state = None
 
     def connect(self):
         """A connected socket."""
         raise NotImplementedError
 
     def prepare(self):
+        """Meet the other side."""
         key = read_key(self.key)
+        if self.disk:
+            self.arbiter = arbiter.Arbiter(self.disk)
         self.socket = self.connect()
         self.identity = greet(self.socket, self.role, key)
+        if self.arbiter:
+            # The next pair of this session is to be known on the block of this one
+            self.identity = arbiter.identity(key)
+            self.config |= {'flags': self.flags, 'arbiter_fd': self.arbiter.descriptor,
+                            'arbiter_block': self.arbiter.block,
+                            'generation': self.arbiter.generation(self.identity)}
         say(f'connected to the {NAMES[3 - self.role]}')
 
     def attach(self):
@@ -123,17 +141,51 @@ class Paired(Run):
         _send(self.socket, b'!')
         _receive(self.socket, 1)
         self.socket.setblocking(True)
-        self.session.pair(self.socket.fileno(), self.role, self.identity, **self.times)
+        self.session.pair(self.socket.fileno(), self.role, self.identity, **self.config)
+
+    def over(self):
+        """A session that has ended: does its guest run on?"""
+        self.qemu.look()
+        if self.ended and self.state is None:
+            self.state = self.session.state()
+            self.tell_state()
+        return self.qemu.ended or self.qemu.shut_down or self.watch.signals or self.state == uapi.State.STOPPED
+
+    def tell_state(self):
+        """Say what became of the guest when the session ended."""
+        if self.state == uapi.State.LIVE:
+            say(f'this side is LIVE, without protection: {self.session.reason()}')
+        elif self.state == uapi.State.STOPPED:
+            say(f'this side is STOPPED for good: {self.session.reason()}')
+        if self.state in (uapi.State.LIVE, uapi.State.STOPPED):
+            say(f'the arbiter says: {self.session.verdict()}')
+        if self.state == uapi.State.LIVE and self.role == uapi.Role.BACKUP:
+            say(f'{self.session.status().packets_resent:,} packets sent that the primary may not have sent')
+
+    def judge(self, problem):
+        """A pair that has lost a side; None: that is not how it ended."""
+        state = self.state or self.status and self.status.state
+        if state == uapi.State.STOPPED:
+            say(f'up to there: {self.told()}')
+            return STOPPED
+        if state == uapi.State.LIVE and self.qemu.shut_down and not self.watch.signals:
+            say(f'the guest ended on this side, without protection; protected: {self.told()}')
+            return UNPROTECTED
+        return None
 
     def end(self):
         super().end()
-        if self.socket:
-            self.socket.close()
+        for what in (self.socket, self.arbiter):
+            if what:
+                what.close()
 
     def told(self):
         """How far it came."""
         status = self.status
-        return f'{status.seq:,} entries, {status.log_bytes:,} bytes, {self.seconds:.2f} s' if status else 'nothing'
+        if not status:
+            return 'nothing'
+        packets = f', {status.packets_sent:,} packets sent' if status.packets_sent else ''
+        return f'{status.seq:,} entries, {status.log_bytes:,} bytes, {self.seconds:.2f} s{packets}'
 
 
 class Primary(Paired):
@@ -141,7 +193,6 @@ class Primary(Paired):
 
     doing = 'protecting'
     role = uapi.Role.PRIMARY
-    alone = False
 
     def connect(self):
         """The backup, once it listens."""
@@ -159,18 +210,19 @@ class Primary(Paired):
                 waiting = True
             self.watch.wait(RETRY_SECONDS)
 
-    def over(self):
-        """The guest runs on when the session has ended."""
-        self.qemu.look()
-        if self.ended and not self.alone and not (self.qemu.ended or self.qemu.shut_down):
-            self.alone = True
-            status = self.session.status()
-            if status.end != uapi.End.FINISHED:
-                say(f'the guest runs on without protection: {self.session.reason()}')
-        return self.qemu.ended or self.qemu.shut_down or self.watch.signals
+    def tell_state(self):
+        """Without an arbiter the guest runs on."""
+        super().tell_state()
+        gone = self.qemu.ended or self.qemu.shut_down
+        end = self.session.status().end
+        if self.state == uapi.State.ENDED and end not in (uapi.End.FINISHED, uapi.End.VM_DESTROYED) and not gone:
+            say(f'the guest runs on without protection: {self.session.reason()}')
 
     def judge(self, problem):
         """Good only if the guest came to its end under protection."""
+        lost = super().judge(problem)
+        if lost is not None:
+            return lost
         if self.status and self.status.end == uapi.End.FINISHED:
             say(f'the guest ended; its backup has all of the log: {self.told()}')
             return 0
@@ -198,8 +250,15 @@ class Backup(Paired):
         except OSError as error:
             raise CtlError(f'{host}:{port}: {error.strerror or error}') from None
 
+    def over(self):
+        """Without an arbiter a backup is over when its session is."""
+        return super().over() or self.ended and self.state != uapi.State.LIVE
+
     def judge(self, problem):
         """Good only if the whole log was replayed."""
+        lost = super().judge(problem)
+        if lost is not None:
+            return lost
         if self.status and self.status.end == uapi.End.FINISHED:
             say(f'the guest ended; replayed {self.told()}, {self.status.digests:,} digests, '
                 f'{self.status.landings:,} landings')

@@ -5,19 +5,36 @@ import contextlib
 import sys
 import time
 
+from . import uapi
+
 ON_TERMINAL = 1
 ELSEWHERE = 10
+
+
+def _peer(status):
+    """How far a backup is behind its primary."""
+    if not status.role:
+        return ''
+    lag = status.seq - status.peer_seq if status.role == uapi.Role.PRIMARY else status.peer_seq - status.seq
+    return f', the backup {max(lag, 0):,} behind'
+
+
+def _packets(status):
+    """What became of the packets of the guest's network devices."""
+    if not status.packets_sent + status.packets_held:
+        return ''
+    return f', {status.packets_sent:,} packets sent, {status.packets_held:,} held'
 
 
 class Progress:
     """Rewritten each second on a terminal, a new line every ten seconds elsewhere."""
 
-    def __init__(self, doing, total=0, out=None):
+    def __init__(self, doing, total=0, out=None, every=0):
         self._doing = doing
         self._total = total
         self._out = out or sys.stderr
         self._terminal = self._out.isatty()
-        self._every = ON_TERMINAL if self._terminal else ELSEWHERE
+        self._every = every or (ON_TERMINAL if self._terminal else ELSEWHERE)
         self._start = self._last = time.monotonic()
         self._bytes = 0
         self._shown = False
@@ -32,7 +49,7 @@ class Progress:
         share = f' of {self._total / 1e6:.1f}' if self._total else ''
         return (f'{self._doing} {now - self._start:.0f} s: {status.seq:,} entries, '
                 f'{status.log_bytes / 1e6:.1f}{share} MB, {rate / 1e6:.2f} MB/s, '
-                f'{status.inputs:,} inputs, {status.landings:,} landings')
+                f'{status.inputs:,} inputs, {status.landings:,} landings{_peer(status)}{_packets(status)}')
 
     def show(self, status):
         """Write it."""

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
-"""QEMU as a child: started stopped, spoken to, its VM's descriptor borrowed, ended."""
+"""QEMU, a child or somebody else's: stopped at first, spoken to, its VM's descriptor borrowed, ended."""
 
 import contextlib
 import ctypes
 import os
+import pathlib
 import signal
 import socket
+import struct
 import subprocess
 
 from . import messages
@@ -36,12 +38,23 @@ def _pidfd_getfd(pidfd, number):
     return descriptor
 
 
+def _handed_down():
+    """Descriptors that kvmftctl was started with, for QEMU: Python lets nobody inherit its own."""
+    found = []
+    for name in os.listdir('/proc/self/fd'):
+        with contextlib.suppress(OSError):
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                found.append(int(name))
+    return found
+
+
 class Qemu:
-    """A running QEMU."""
+    """A running QEMU that kvmftctl has started."""
+
+    NO_VM = 'the command has to become QEMU itself (a script has to exec it)'
 
     def __init__(self, words, watch):
-        self._watch = watch
-        self.shut_down = ''
+        self.words = words
         near, far = socket.socketpair()
         try:
             self.child = self._spawn(words, far)
@@ -50,7 +63,13 @@ class Qemu:
             raise CtlError(f'{words[0]} can not be run: {error.strerror}') from None
         finally:
             far.close()
-        self._pidfd = os.pidfd_open(self.child.pid)
+        self._begin(self.child.pid, near, watch)
+
+    def _begin(self, pid, near, watch):
+        self._watch = watch
+        self.shut_down = ''
+        self.pid = pid
+        self._pidfd = os.pidfd_open(pid)
         watch.add(self._pidfd, self._reap)
         self.monitor = Monitor(near, watch)
 
@@ -68,7 +87,11 @@ class Qemu:
         number = far.fileno()
         more = ['-S', '-no-shutdown', '-chardev', f'socket,id=kvmftctl,fd={number}',
                 '-mon', 'chardev=kvmftctl,mode=control']
-        return subprocess.Popen([*words, *more], pass_fds=(number,), preexec_fn=prepare)
+        handed = _handed_down()
+        child = subprocess.Popen([*words, *more], pass_fds=(number, *handed), preexec_fn=prepare)
+        for descriptor in handed:
+            os.close(descriptor)
+        return child
 
     @property
     def ended(self):
@@ -99,7 +122,7 @@ class Qemu:
 
     def machine(self):
         """A descriptor of its VM, to be closed by the caller."""
-        directory = f'/proc/{self.child.pid}/fd'
+        directory = f'/proc/{self.pid}/fd'
         found = []
         try:
             for name in os.listdir(directory):
@@ -115,8 +138,8 @@ class Qemu:
             raise CtlError(f'QEMU\'s VM can not be taken: {error.strerror}') from None
         if found:
             raise CtlError(f'QEMU has {len(found)} VMs: it has to have one')
-        raise CtlError(f'process {self.child.pid} has no VM of KVM: the command has to become QEMU itself (a script '
-                       'has to exec it), and QEMU must not have fallen back to emulation')
+        raise CtlError(f'process {self.pid} has no VM of KVM: {self.NO_VM}, and QEMU must not have fallen back to '
+                       'emulation')
 
     def keep(self, descriptor):
         """Have it hold a copy of a descriptor for as long as it lives."""
@@ -148,12 +171,16 @@ class Qemu:
                 self.monitor.command('quit', QUIT_SECONDS)
             self._watch.until(lambda: self.ended, QUIT_SECONDS)
         if not self.ended:
-            self.child.terminate()
+            self._send(signal.SIGTERM)
             self._watch.until(lambda: self.ended, TERMINATE_SECONDS)
         if not self.ended:
             messages.say('QEMU does not end: it is killed')
-            self.child.kill()
+            self._send(signal.SIGKILL)
             self._watch.until(lambda: self.ended, QUIT_SECONDS)
+
+    def _send(self, number):
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, number)
 
     def close(self):
         """Let go of what belongs to it."""
@@ -161,3 +188,60 @@ class Qemu:
         if not self.ended:
             self._watch.remove(self._pidfd)
         os.close(self._pidfd)
+
+
+class Attached(Qemu):
+    """One that somebody else has started, stopped (-S), with a monitor at a socket."""
+
+    NO_VM = 'QEMU itself has to make the monitor\'s socket (-qmp unix:PATH,server=on,wait=off)'
+
+    # The credentials of who listens at a Unix socket: socket(7), SO_PEERCRED
+    _CREDENTIALS = struct.Struct('iII')
+
+    def __init__(self, path, watch):
+        near = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            near.connect(path)
+            credentials = near.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, self._CREDENTIALS.size)
+            pid = self._CREDENTIALS.unpack(credentials)[0]
+            command = pathlib.Path(f'/proc/{pid}/cmdline').read_bytes()
+            self._begin(pid, near, watch)
+        except OSError as error:
+            near.close()
+            raise CtlError(f'{path}: no monitor of QEMU\'s is to be had there: {error.strerror}') from None
+        self.words = [os.fsdecode(word) for word in command.split(b'\0')[:-1]]
+        self._gone = False
+        self._taken = False
+
+    @property
+    def ended(self):
+        return self._gone
+
+    def _reap(self):
+        self._gone = True
+        self._watch.remove(self._pidfd)
+
+    def how_ended(self):
+        return 'QEMU has ended'
+
+    def connect(self):
+        super().connect()
+        state = self.monitor.command('query-status')['status']
+        if state != 'prelaunch':
+            raise CtlError(f'the guest of that QEMU is to begin with kvmftctl, and is "{state}": start QEMU with -S')
+        # As -no-shutdown: what becomes of the guest is told before QEMU ends
+        self.monitor.command('set-action', shutdown='pause')
+
+    def go_on(self):
+        self._taken = True
+        super().go_on()
+
+    def quit(self):
+        """One whose guest did not begin is left as it was."""
+        if self._taken:
+            super().quit()
+            return
+        with contextlib.suppress(CtlError):
+            self.monitor.command('closefd', fdname='kvmftctl')
+        with contextlib.suppress(CtlError):
+            self.monitor.command('set-action', shutdown='poweroff')

@@ -10,7 +10,7 @@ from . import command, uapi
 from .messages import IN_KERNEL_LOG, USAGE, CallError, CtlError, describe_end, say
 from .module import Device, KernelLog
 from .progress import Progress
-from .qemu import Qemu
+from .qemu import Attached, Qemu
 from .watch import Watch
 
 # How long a session's own end may come after QEMU's or the guest's
@@ -25,10 +25,12 @@ class Run:
 
     doing = ''
 
-    def __init__(self, words, device=Device):
+    def __init__(self, words, device=Device, monitor=None):
+        """monitor: where that of a QEMU is that somebody else has started; there are no words then."""
         self.watch = Watch()
         self.kernel_log = KernelLog()
         self.words = words
+        self.monitor = monitor
         self.device = device
         self.log = None
         self.qemu = None
@@ -40,14 +42,16 @@ class Run:
         self.started = 0.0
         self.seconds = 0.0
 
-    def run(self, quiet=False):
-        """All of it; returns the exit status."""
+    def run(self, quiet=False, every=0):
+        """All of it, telling every so many seconds how far it is; returns the exit status."""
         try:
-            for warning in command.check(self.words):
+            if self.monitor:
+                self.qemu = Attached(self.monitor, self.watch)
+            for warning in command.check(self.qemu.words if self.qemu else self.words, own=not self.qemu):
                 say(f'warning: {warning}')
             self.prepare()
             self.begin()
-            self.follow(None if quiet else Progress(self.doing, self.total()))
+            self.follow(None if quiet else Progress(self.doing, self.total(), every=every))
             problem = self.finish()
         except CtlError as error:
             self.explain(error)
@@ -79,7 +83,7 @@ class Run:
         device = self.device()
         try:
             device.check()
-            self.qemu = Qemu(self.words, self.watch)
+            self.qemu = self.qemu or Qemu(self.words, self.watch)
             self.qemu.connect()
             machine = self.qemu.machine()
             try:

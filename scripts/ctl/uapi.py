@@ -26,6 +26,9 @@ class State(enum.IntEnum):
     ARMED = 1
     COUNTING = 2
     ENDED = 3
+    CLAIMING = 4
+    LIVE = 5
+    STOPPED = 6
 
 
 class End(enum.IntEnum):
@@ -88,12 +91,17 @@ CREATE_SESSION = Layout('I:size I:flags i:vm_fd I:pad 4Q:reserved')
 SESSION_STATUS = Layout(
     'I:size I:flags Q:id I:state I:end Q:exits Q:cond Q:taken Q:rip Q:stop_at Q:stopped_at Q:overflows '
     'Q:lost Q:spurious I:mode I:pad Q:seq Q:log_bytes Q:inputs Q:landings Q:digests '
-    'Q:acked Q:peer_seq Q:copied Q:reserved')
+    'Q:acked Q:peer_seq Q:copied '
+    'Q:packets_held Q:bytes_held Q:packets_sent Q:packets_resent Q:packets_dropped I:role I:reserved')
 SESSION_RECORD = Layout('I:size I:flags i:log_fd I:align_us 4Q:reserved')
 SESSION_REPLAY = Layout('I:size I:flags i:log_fd I:pad 4Q:reserved')
 SESSION_PAIR = Layout(
     'I:size I:flags i:socket_fd I:role 16s:id Q:generation I:heartbeat_ms I:timeout_ms I:align_us '
-    'I:pad 4Q:reserved')
+    'i:arbiter_fd Q:arbiter_block 3Q:reserved')
+
+
+PAIR_ARBITER = 1            # KVMFT_PAIR_ARBITER
+PAIR_HOLD_ALL = 2           # KVMFT_PAIR_HOLD_ALL
 
 
 def _ioc(direction, number, layout=None):
