@@ -16,15 +16,6 @@
 
 static int dev;
 
-static const struct micro *find(const char *name)
-{
-	const struct micro *micro = micros;
-
-	while (strcmp(micro->name, name))
-		micro++;
-	return micro;
-}
-
 static void set_regs(struct vm *vm)
 {
 	struct kvm_regs regs;
@@ -51,17 +42,6 @@ static void set_lapic(struct vm *vm)
 	CHECK(!ioctl(vm->vcpu, KVM_GET_LAPIC, &lapic), "KVM_GET_LAPIC: %m");
 	*(u32 *)&lapic.regs[0x380] = 12345;	/* the timer's initial count */
 	CHECK(!ioctl(vm->vcpu, KVM_SET_LAPIC, &lapic), "KVM_SET_LAPIC: %m");
-}
-
-static void add_ioeventfd(struct vm *vm)
-{
-	struct kvm_ioeventfd event = {
-		.addr = 0xe0000000, .len = 4, .fd = eventfd(0, EFD_CLOEXEC),
-	};
-
-	CHECK(event.fd >= 0, "eventfd: %m");
-	CHECK(!ioctl(vm->fd, KVM_IOEVENTFD, &event), "KVM_IOEVENTFD: %m");
-	close(event.fd);
 }
 
 static void debug(struct vm *vm)
@@ -96,7 +76,6 @@ static const struct change {
 	{ "registers", set_regs, "the VMM changed registers" },
 	{ "events", set_events, "the VMM changed registers" },
 	{ "LAPIC", set_lapic, "the VMM changed registers" },
-	{ "ioeventfd", add_ioeventfd, "ioeventfd" },
 	{ "gdbstub", debug, "gdbstub" },
 	{ "SMI", smi, "smm=off" },
 };
@@ -179,7 +158,7 @@ static void run_on(struct vm *vm, const struct micro *micro, const char *name)
 
 static void recorded_change(const struct change *change)
 {
-	const struct micro *micro = find("endless");
+	const struct micro *micro = micro_of("endless");
 	struct kvmft_session_status status;
 	int log = micro_open_log(), session;
 	char reason[300];
@@ -210,10 +189,63 @@ static void recorded_changes(void)
 		recorded_change(&changes[i]);
 }
 
+/*
+ * An ioeventfd at @port of a recorded guest that writes to MICRO_PORT_WRITE.  Returns how often it
+ * was signalled; *@end and @reason tell what became of the session.
+ */
+static u64 with_ioeventfd(u64 port, u32 *end, char *reason, size_t size)
+{
+	struct kvm_ioeventfd event = {
+		.addr = port, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.flags = KVM_IOEVENTFD_FLAG_PIO,
+	};
+	const struct micro *micro = micro_of("write");
+	struct kvmft_session_status status;
+	int log = micro_open_log(), session;
+	u64 signals = 0;
+	struct rng rng;
+	struct vm vm;
+
+	rng_seed(&rng, 1);
+	micro_vm(&vm, micro);
+	session = kvmft_create_ok(dev, vm.fd);
+	CHECK_RET(kvmft_record(session, log, 0), 0, "KVMFT_SESSION_RECORD");
+	CHECK(event.fd >= 0, "eventfd: %m");
+	CHECK(!ioctl(vm.fd, KVM_IOEVENTFD, &event), "KVM_IOEVENTFD: %m");
+	CHECK(micro_run(&vm, micro, &rng, -1), "the guest does not run on: %m");
+	kvmft_status_ok(session, &status);
+	micro_reason(status.id, reason, size);
+	*end = status.end;
+	CHECK(read(event.fd, &signals, sizeof(signals)) == sizeof(signals) || errno == EAGAIN,
+	      "read: %m");
+	close(event.fd);
+	close(session);
+	vm_destroy(&vm);
+	close(log);
+	return signals;
+}
+
+/* A device that nobody knows, perhaps one that writes memory: once the guest sets it to work */
+static void foreign_ioeventfd(void)
+{
+	char reason[300];
+	u64 signals;
+	u32 end;
+
+	dev = kvmft_open_ok();
+	signals = with_ioeventfd(MICRO_PORT_WRITE + 1, &end, reason, sizeof(reason));
+	CHECK(!signals && end == KVMFT_END_NONE, "%llu signals, end %u: %s",
+	      (unsigned long long)signals, end, reason);
+	signals = with_ioeventfd(MICRO_PORT_WRITE, &end, reason, sizeof(reason));
+	CHECK(signals, "none");
+	CHECK(end == KVMFT_END_UNSUPPORTED && strstr(reason, "ioeventfd"), "end %u: %s", end,
+	      reason);
+}
+
 /* In a replay the VMM changes what it did not change before */
 static void replayed_change(void)
 {
-	const struct micro *micro = find("endless");
+	const struct micro *micro = micro_of("endless");
 	struct kvmft_session_status status;
 	struct micro_outcome outcome;
 	int log = micro_open_log(), session;
@@ -280,7 +312,7 @@ static void *close_thread(void *arg)
 /* What waits for the end of align_us when the session is closed reaches the guest */
 static void queued_inputs(void)
 {
-	const struct micro *micro = find("endless");
+	const struct micro *micro = micro_of("endless");
 	int log = micro_open_log();
 	struct closer closer;
 	pthread_t thread;
@@ -314,7 +346,7 @@ static void bad_inputs(void)
 	struct vm vm;
 
 	dev = kvmft_open_ok();
-	micro_vm(&vm, find("branches"));
+	micro_vm(&vm, micro_of("branches"));
 	session = kvmft_create_ok(dev, vm.fd);
 	input = good;
 	CHECK_RET(kvmft_input(session, &input), -EOPNOTSUPP, "input for a session that counts");
@@ -365,6 +397,7 @@ static void setup(void)
 
 static const struct tap_case cases[] = {
 	{ "recorded_changes", recorded_changes, 0 },
+	{ "foreign_ioeventfd", foreign_ioeventfd, 0 },
 	{ "replayed_change", replayed_change, 0 },
 	{ "queued_inputs", queued_inputs, 0 },
 	{ "bad_inputs", bad_inputs, 0 },

@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 
 #include "micro.h"
+#include "util.h"
 
 #define NMI_VECTOR	2
 
@@ -23,6 +24,11 @@ const struct micro micros[] = {
 	{ .name = "flags", .entry = micro_flags, .iterations = 200000, .storm = true },
 	{ .name = "debug", .entry = micro_debug, .iterations = 300, .storm = true },
 	{ .name = "halt", .entry = micro_halt, .iterations = 20, .storm = true, .halts = true },
+	{ .name = "alarm", .entry = micro_alarm, .iterations = 300, .halts = true },
+	{ .name = "output", .entry = micro_output, .iterations = 2000 },
+	{ .name = "write", .entry = micro_write, .iterations = 20000 },
+	{ .name = "nic", .entry = micro_nic, .iterations = 1000 },
+	{ .name = "nic_blind", .entry = micro_nic_blind, .iterations = 200 },
 	{ .name = "timer", .entry = micro_timer, .iterations = 1000000 },
 	{ .name = "touch", .entry = micro_touch, .iterations = 20000, .storm = true },
 	{ .name = "nmi", .entry = micro_branches, .iterations = 1000000, .storm = true,
@@ -55,6 +61,26 @@ void micro_restart(struct vm *vm, const struct micro *micro)
 	micro_start(vm, micro);
 }
 
+const struct micro *micro_of(const char *name)
+{
+	const struct micro *micro;
+
+	for (micro = micros; micro < micros + nr_micros; micro++)
+		if (!strcmp(micro->name, name))
+			return micro;
+	tap_fail("there is no micro guest %s", name);
+}
+
+u64 micro_limit(const struct micro *micro)
+{
+	u64 limit = env_u64("KVMFT_INTERRUPTS", 0);
+
+	/* Those cost no landing */
+	if (micro->halts || micro->level)
+		return micro->endless;
+	return micro->endless && (!limit || micro->endless < limit) ? micro->endless : limit;
+}
+
 void micro_vm(struct vm *vm, const struct micro *micro)
 {
 	struct kvm_reinject_control free_running = {};
@@ -67,9 +93,8 @@ void micro_vm(struct vm *vm, const struct micro *micro)
 	vm_set_gate(vm, MICRO_VECTOR, micro_irq);
 	vm_set_gate(vm, MICRO_TIMER_VECTOR, micro_timer_irq);
 	vm_set_gate(vm, NMI_VECTOR, micro_nmi_irq);
-	if (micro->endless) {
-		*(u64 *)(vm->mem + GUEST_DATA + MICRO_LIMIT) = micro->endless;
+	*(u64 *)(vm->mem + GUEST_DATA + MICRO_LIMIT) = micro_limit(micro);
+	if (micro->endless)
 		*(u64 *)(vm->mem + GUEST_DATA + MICRO_EXIT) = guest_addr(micro->out);
-	}
 	micro_start(vm, micro);
 }

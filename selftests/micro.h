@@ -10,6 +10,11 @@
 #define MICRO_PORT_VALUE	0xe5	/* another value each time */
 #define MICRO_PORT_STRING	0xe6	/* the same, for string input */
 #define MICRO_PORT_SLEEP	0x604	/* ACPI's PM1 control register on QEMU's pc and q35 */
+#define MICRO_PORT_OUTPUT	0x3f8	/* a byte more each time: COM1 */
+#define MICRO_PORT_WRITE	0xe8	/* the same, but of no effect outside */
+#define MICRO_PORT_KICK		0xea	/* an ioeventfd: there are packets (nic.h) */
+#define MICRO_NIC_INDEX		0x401002 /* ... as many as are told here */
+#define MICRO_NIC_USED		0x402002 /* ... and so many were used */
 #define MICRO_PORT_RESET	0xe7	/* the test starts the machine again */
 
 /* Memory-mapped I/O that the test answers: behind the end of memory */
@@ -23,10 +28,11 @@
 /* At GUEST_DATA */
 #define MICRO_HASH		0	/* of every interrupt's place */
 #define MICRO_COUNT		8	/* of interrupts */
-#define MICRO_LIMIT		16	/* an endless loop is left after so many */
+#define MICRO_LIMIT		16	/* an endless loop is left after so many; 0: no limit */
 #define MICRO_EXIT		24	/* ... to this address; 0: it is not endless */
 #define MICRO_RUNS		32	/* how often the machine was started */
 #define MICRO_NO_IDT		48	/* zeros */
+#define MICRO_CLOCK		64	/* the TSC as it was read last */
 
 #ifndef __ASSEMBLER__
 
@@ -55,9 +61,16 @@ extern const char micro_branches[], micro_calls[], micro_indirect[], micro_endle
 extern const char micro_rep[], micro_shadow[], micro_flags[], micro_debug[], micro_halt[];
 extern const char micro_timer[], micro_touch[], micro_lint0[], micro_input[], micro_reset[];
 extern const char micro_pit[], micro_level[], micro_level_out[], micro_sleep[];
+extern const char micro_alarm[], micro_output[], micro_write[], micro_nic[], micro_nic_blind[];
 
 extern const struct micro micros[];
 extern const unsigned int nr_micros;
+
+/* The one of this name */
+const struct micro *micro_of(const char *name);
+
+/* About how many interrupts it is to have, by KVMFT_INTERRUPTS; 0: any number */
+u64 micro_limit(const struct micro *micro);
 
 /* A VM ready to run @micro */
 void micro_vm(struct vm *vm, const struct micro *micro);

@@ -44,11 +44,18 @@
 	incq DATA(MICRO_COUNT)
 	.endm
 
+/* The last one masks LINT0, from where others may come */
 GUEST micro_nmi_irq
 	push %rax
 	push %rdx
 	NOTE
-	pop %rdx
+	mov DATA(MICRO_LIMIT), %rax
+	dec %rax			/* no limit: the largest number */
+	cmp DATA(MICRO_COUNT), %rax
+	jae 1f
+	mov $GUEST_APIC, %eax
+	movl $0x10400, APIC_LVT0(%rax)
+1:	pop %rdx
 	pop %rax
 	iretq
 
@@ -70,12 +77,16 @@ GUEST micro_irq
 	pop %rax
 	iretq
 
-/* The same, and start the LAPIC's timer again */
+/* The same, and start the LAPIC's timer again unless this is the last one */
 GUEST micro_timer_irq
 	push %rax
+	mov DATA(MICRO_LIMIT), %rax
+	dec %rax
+	cmp DATA(MICRO_COUNT), %rax
+	jbe 1f
 	mov $GUEST_APIC, %eax
 	movl $400000, APIC_TMICT(%rax)
-	pop %rax
+1:	pop %rax
 	jmp micro_irq
 
 GUEST micro_tsc
@@ -350,6 +361,76 @@ GUEST micro_halt
 	cli
 	mov %r15, %rax
 	MIX
+	dec %r15
+	jnz 1b
+	DONE
+
+/* It sleeps until the LAPIC's timer wakes it; rbx counts how often the TSC steps back meanwhile */
+GUEST micro_alarm
+	xor %ebx, %ebx
+	mov $GUEST_APIC, %edi
+	movl $0x0b, APIC_TDCR(%rdi)
+	movl $MICRO_VECTOR, APIC_LVTT(%rdi)
+1:	movl $1000000, APIC_TMICT(%rdi)
+	sti
+	hlt
+	cli
+	rdtsc
+	shl $32, %rdx
+	or %rdx, %rax
+	cmp DATA(MICRO_CLOCK), %rax
+	jae 2f
+	inc %rbx
+2:	mov %rax, DATA(MICRO_CLOCK)
+	dec %r15
+	jnz 1b
+	DONE
+
+/* What goes to a device, with some work before each; r8: the port */
+GUEST micro_write
+	mov $MICRO_PORT_WRITE, %r8d
+	jmp 1f
+
+/* The same, and it leaves the host */
+GUEST micro_output
+	mov $MICRO_PORT_OUTPUT, %r8d
+1:	xor %ebx, %ebx
+1:	mov $2000, %ecx
+2:	dec %ecx
+	jnz 2b
+	inc %rbx
+	mov %ebx, %eax
+	mov %r8d, %edx
+	out %al, %dx
+	incq DATA(MICRO_COUNT)
+	dec %r15
+	jnz 1b
+	DONE
+
+/*
+ * Packets by a network device: nic.h; each is made available, the device is told, and has to have
+ * used it before the next
+ */
+GUEST micro_nic
+	mov $1, %r8d
+	jmp 1f
+
+/* The same, without a look at what the device does */
+GUEST micro_nic_blind
+	xor %r8d, %r8d
+1:	xor %ebx, %ebx
+1:	mov $2000, %ecx
+2:	dec %ecx
+	jnz 2b
+	inc %ebx
+	mov %bx, MICRO_NIC_INDEX
+	mov $MICRO_PORT_KICK, %edx
+	out %al, %dx
+	test %r8d, %r8d
+	jz 4f
+3:	cmp %bx, MICRO_NIC_USED
+	jne 3b
+4:	incq DATA(MICRO_COUNT)
 	dec %r15
 	jnz 1b
 	DONE

@@ -56,10 +56,12 @@ static u64 count_of(const struct vm *vm)
 /* The guest is to get on with its work on a slow host, too: mostly wait for it to notice */
 static void pause_storm(struct storm *storm, struct rng *rng, u64 count)
 {
+	/* Few: far from one another */
+	u32 longest = micro_limit(storm->micro) ? 3000 : 300;
 	bool wait = rng_between(rng, 0, 3);
 
 	do {
-		usleep(rng_between(rng, 1, 300));
+		usleep(rng_between(rng, 1, longest));
 	} while (wait && count_of(storm->vm) == count &&
 		 !__atomic_load_n(&storm->stop, __ATOMIC_ACQUIRE));
 }
@@ -69,12 +71,14 @@ static void *storm_thread(void *arg)
 {
 	struct storm *storm = arg;
 	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = MICRO_VECTOR };
+	u64 count, limit = micro_limit(storm->micro);
 	struct rng rng;
 
 	rng_seed(&rng, storm->seed);
 	while (!__atomic_load_n(&storm->stop, __ATOMIC_ACQUIRE)) {
-		u64 count = count_of(storm->vm);
-
+		count = count_of(storm->vm);
+		if (limit && count >= limit)
+			break;
 		if (storm->micro->input)
 			send_input(storm, &rng);
 		else if (storm->micro->nmi || storm->micro->poke)
@@ -120,6 +124,15 @@ static void interrupted(struct vm *vm, const struct micro *micro)
 		poke(vm);
 	if (micro->nmi)
 		CHECK(!ioctl(vm->vcpu, KVM_NMI), "KVM_NMI: %m");
+}
+
+/* What leaves the guest is a byte more each time: nothing is lost, or comes twice */
+static void take_output(struct vm *vm)
+{
+	u8 byte = *((u8 *)vm->run + vm->run->io.data_offset);
+
+	CHECK_EQ(byte, (u8)(vm->outputs + 1), "the next output");
+	__atomic_store_n(&vm->outputs, vm->outputs + 1, __ATOMIC_RELEASE);
 }
 
 static void answer(struct vm *vm, struct rng *rng)
@@ -183,6 +196,11 @@ bool micro_run(struct vm *vm, const struct micro *micro, struct rng *rng, int se
 		}
 		if (run->exit_reason == KVM_EXIT_IO && run->io.port == PORT_DONE)
 			return true;
+		if (run->exit_reason == KVM_EXIT_IO &&
+		    (run->io.port == MICRO_PORT_OUTPUT || run->io.port == MICRO_PORT_WRITE)) {
+			take_output(vm);
+			continue;
+		}
 		if (run->exit_reason != KVM_EXIT_MMIO &&
 		    !(run->exit_reason == KVM_EXIT_IO &&
 		      (run->io.port == PORT_NOP || run->io.port == MICRO_PORT_VALUE ||

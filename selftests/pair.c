@@ -8,55 +8,29 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <net/if.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "kvmft.h"
 #include "microrun.h"
+#include "tcp.h"
 #include "util.h"
 
 #define HEARTBEAT	50
 #define TIMEOUT		5000	/* a slow host has to keep up */
 #define SHORT		400	/* where a peer is silent for good */
 #define AT_ONCE		3000	/* less than TIMEOUT */
+#define MAX_CPUID	256	/* leaves */
 
 static int dev;
-
-static void loopback_up(void)
-{
-	struct ifreq ifr = { .ifr_name = "lo" };
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
-
-	CHECK(fd >= 0 && !ioctl(fd, SIOCGIFFLAGS, &ifr), "SIOCGIFFLAGS: %m");
-	ifr.ifr_flags |= IFF_UP;
-	CHECK(!ioctl(fd, SIOCSIFFLAGS, &ifr), "SIOCSIFFLAGS: %m");
-	close(fd);
-}
-
-/* Two ends of a connection */
-static void connection(int *ends)
-{
-	struct sockaddr_in addr = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
-	socklen_t len = sizeof(addr);
-	int server = socket(AF_INET, SOCK_STREAM, 0);
-
-	CHECK(server >= 0 && !bind(server, (struct sockaddr *)&addr, len) && !listen(server, 1) &&
-	      !getsockname(server, (struct sockaddr *)&addr, &len), "a server on loopback: %m");
-	ends[0] = socket(AF_INET, SOCK_STREAM, 0);
-	CHECK(ends[0] >= 0 && !connect(ends[0], (struct sockaddr *)&addr, len), "connect: %m");
-	ends[1] = accept(server, NULL, NULL);
-	CHECK(ends[1] >= 0, "accept: %m");
-	close(server);
-}
 
 static struct kvmft_session_pair side(int socket, enum kvmft_role role)
 {
@@ -86,15 +60,6 @@ static void *primary_thread(void *arg)
 	return NULL;
 }
 
-static const struct micro *micro_of(const char *name)
-{
-	const struct micro *micro = micros;
-
-	while (strcmp(micro->name, name))
-		micro++;
-	return micro;
-}
-
 static void run_pair(const char *name)
 {
 	struct primary primary = { .micro = micro_of(name), .seed = env_u64("KVMFT_SEED", 1) };
@@ -106,7 +71,7 @@ static void run_pair(const char *name)
 	bool done;
 
 	dev = kvmft_open_ok();
-	connection(ends);
+	tcp_connection(ends);
 	primary.pair = side(ends[0], KVMFT_ROLE_PRIMARY);
 	backup = side(ends[1], KVMFT_ROLE_BACKUP);
 	CHECK(!pthread_create(&thread, NULL, primary_thread, &primary), "pthread_create");
@@ -147,12 +112,15 @@ static int new_session(struct vm *vm)
 /*
  * What is refused.
  */
-static int try(const struct kvmft_session_pair *pair)
+static int try(const struct kvmft_session_pair *pair, void (*change)(const struct vm *vm))
 {
 	struct vm vm;
 	int session = new_session(&vm);
-	int ret = kvmft_pair(session, pair);
+	int ret;
 
+	if (change)
+		change(&vm);
+	ret = kvmft_pair(session, pair);
 	close(session);
 	vm_destroy(&vm);
 	return ret;
@@ -169,12 +137,12 @@ static void arguments(void)
 	dev = kvmft_open_ok();
 	CHECK(udp >= 0 && tcp >= 0 && !connect(udp, (struct sockaddr *)&addr, sizeof(addr)),
 	      "sockets: %m");
-	connection(ends);
+	tcp_connection(ends);
 #define REFUSED(change, error, what)						\
 	do {									\
 		pair = side(ends[0], KVMFT_ROLE_BACKUP);			\
 		change;								\
-		CHECK_RET(try(&pair), error, what);				\
+		CHECK_RET(try(&pair, NULL), error, what);				\
 	} while (0)
 	REFUSED(pair.socket_fd = -1, -EBADF, "no descriptor");
 	REFUSED(pair.socket_fd = dev, -ENOTSOCK, "no socket");
@@ -183,8 +151,10 @@ static void arguments(void)
 	REFUSED(pair.role = 0, -EINVAL, "no role");
 	REFUSED(pair.role = 3, -EINVAL, "an unknown role");
 	REFUSED(pair.align_us = 1, -EINVAL, "align_us of a backup");
-	REFUSED(pair.pad = 1, -EINVAL, "pad");
-	REFUSED(pair.reserved[3] = 1, -EINVAL, "reserved");
+	REFUSED(pair.flags = 2, -EINVAL, "flags");
+	REFUSED(pair.arbiter_fd = 1, -EINVAL, "a disk without the flag");
+	REFUSED(pair.arbiter_block = 1, -EINVAL, "a block without the flag");
+	REFUSED(pair.reserved[2] = 1, -EINVAL, "reserved");
 	REFUSED(pair.heartbeat_ms = 0, -ERANGE, "no heartbeat");
 	REFUSED(pair.heartbeat_ms = KVMFT_HEARTBEAT_MAX + 1, -ERANGE, "a long heartbeat");
 	REFUSED(pair.timeout_ms = 3 * HEARTBEAT - 1, -ERANGE, "a short time-out");
@@ -197,16 +167,79 @@ static void arguments(void)
 	close(udp);
 }
 
+static void as_primary(struct kvmft_session_pair *pair)
+{
+	pair->role = KVMFT_ROLE_PRIMARY;
+}
+
+static void as_stranger(struct kvmft_session_pair *pair)
+{
+	pair->id[15] = 1;
+}
+
+static void as_successor(struct kvmft_session_pair *pair)
+{
+	pair->generation++;
+}
+
+static void with_other_cpuid(const struct vm *vm)
+{
+	struct kvm_cpuid2 *cpuid;
+	unsigned int i = 0;
+
+	cpuid = calloc(1, sizeof(*cpuid) + MAX_CPUID * sizeof(cpuid->entries[0]));
+	CHECK(cpuid, "out of memory");
+	cpuid->nent = MAX_CPUID;
+	CHECK(!ioctl(vm->vcpu, KVM_GET_CPUID2, cpuid), "KVM_GET_CPUID2: %m");
+	while (i < cpuid->nent && cpuid->entries[i].function != 1)
+		i++;
+	CHECK(i < cpuid->nent, "no CPUID 1");
+	/* The brand ID, which nobody uses */
+	cpuid->entries[i].ebx ^= 1;
+	CHECK(!ioctl(vm->vcpu, KVM_SET_CPUID2, cpuid), "KVM_SET_CPUID2: %m");
+	free(cpuid);
+}
+
+static void with_more_memory(const struct vm *vm)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = 7, .guest_phys_addr = 1ULL << 32, .memory_size = 4096,
+	};
+	void *mem = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(mem != MAP_FAILED, "mmap: %m");
+	region.userspace_addr = (uintptr_t)mem;
+	CHECK(!ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region),
+	      "KVM_SET_USER_MEMORY_REGION: %m");
+}
+
+/* Why two sides do not belong together, and what both say then */
+static const struct mismatch {
+	const char *says;
+	void (*pair)(struct kvmft_session_pair *pair);	/* what the other asks for */
+	void (*vm)(const struct vm *vm);		/* what its VM is like */
+} reasons[] = {
+	{ "both sides are primary", as_primary, NULL },
+	{ ": session 7468652070616972", as_stranger, NULL },
+	{ ": generation ", as_successor, NULL },
+	{ "the guest's CPUID is another at the peer", NULL, with_other_cpuid },
+	{ "the guest's memory is laid out differently at the peer", NULL, with_more_memory },
+};
+
 struct other {
-	struct kvmft_session_pair pair;
+	const struct mismatch *mismatch;
+	int socket;
 	int ret;
 };
 
 static void *other_thread(void *arg)
 {
 	struct other *other = arg;
+	struct kvmft_session_pair pair = side(other->socket, KVMFT_ROLE_BACKUP);
 
-	other->ret = try(&other->pair);
+	if (other->mismatch->pair)
+		other->mismatch->pair(&pair);
+	other->ret = try(&pair, other->mismatch->vm);
 	return NULL;
 }
 
@@ -216,23 +249,21 @@ static void mismatches(void)
 	struct kvmft_session_pair pair;
 	struct other other;
 	pthread_t thread;
-	int ends[2], i;
+	int ends[2], log;
+	unsigned int i;
 
 	dev = kvmft_open_ok();
-	for (i = 0; i < 3; i++) {
-		connection(ends);
+	for (i = 0; i < ARRAY_SIZE(reasons); i++) {
+		log = kernel_log();
+		tcp_connection(ends);
 		pair = side(ends[0], KVMFT_ROLE_PRIMARY);
-		other.pair = side(ends[1], KVMFT_ROLE_BACKUP);
-		if (i == 0)
-			other.pair.role = KVMFT_ROLE_PRIMARY;
-		else if (i == 1)
-			other.pair.id[15] = 1;
-		else
-			other.pair.generation++;
+		other = (struct other) { .mismatch = &reasons[i], .socket = ends[1] };
 		CHECK(!pthread_create(&thread, NULL, other_thread, &other), "pthread_create");
-		CHECK_RET(try(&pair), -EPROTO, "this side");
+		CHECK_RET(try(&pair, NULL), -EPROTO, reasons[i].says);
 		pthread_join(thread, NULL);
-		CHECK_RET(other.ret, -EPROTO, "the other");
+		CHECK_RET(other.ret, -EPROTO, reasons[i].says);
+		CHECK_EQ(kernel_log_lines(log, reasons[i].says), 2, reasons[i].says);
+		close(log);
 		close(ends[0]);
 		close(ends[1]);
 	}
@@ -263,6 +294,10 @@ struct hello {
 	u32 tsc_khz;
 	u8 id[16];
 	u64 generation;
+	u16 arbiter;
+	u16 cpuid;
+	u32 slots;
+	u8 instance[16];
 };
 
 static u32 crc32c(u32 crc, const void *bytes, size_t len)
@@ -352,7 +387,7 @@ static void start_victim(struct victim *victim, enum kvmft_role role, u32 timeou
 
 	dev = kvmft_open_ok();
 	*victim = (struct victim) { .micro = micro_of("tsc") };
-	connection(ends);
+	tcp_connection(ends);
 	victim->socket = ends[1];
 	victim->pair = side(ends[0], role);
 	victim->pair.timeout_ms = timeout_ms;
@@ -416,7 +451,7 @@ static void lie_direction(int socket)
 
 static void lie_again(int socket)
 {
-	struct hello hello = { .version = 1 };
+	struct hello hello = { .version = 2 };
 
 	send_message(socket, HELLO, 1, &hello, sizeof(hello));
 }
@@ -435,7 +470,7 @@ static void lie_huge(int socket)
 
 static void lie_repeated(int socket)
 {
-	u64 mark[2] = { 0 };
+	u64 mark[3] = { 0 };
 
 	send_message(socket, MARK, 1, mark, sizeof(mark));
 	send_message(socket, MARK, 1, mark, sizeof(mark));
@@ -443,15 +478,15 @@ static void lie_repeated(int socket)
 
 static void lie_skipped(int socket)
 {
-	u64 mark[2] = { 0 };
+	u64 mark[3] = { 0 };
 
 	send_message(socket, MARK, 2, mark, sizeof(mark));
 }
 
 static void lie_damaged(int socket)
 {
-	struct header header = { .magic = MAGIC, .type = MARK, .len = 16, .number = 1 };
-	u64 mark[2] = { 0 };
+	struct header header = { .magic = MAGIC, .type = MARK, .len = 24, .number = 1 };
+	u64 mark[3] = { 0 };
 
 	send_bytes(socket, &header, sizeof(header));
 	send_bytes(socket, mark, sizeof(mark));
@@ -459,7 +494,7 @@ static void lie_damaged(int socket)
 
 static void lie_acknowledgement(int socket)
 {
-	u64 mark[2] = { 1ULL << 40, 0 };
+	u64 mark[3] = { 1ULL << 40 };
 
 	send_message(socket, MARK, 1, mark, sizeof(mark));
 }
@@ -553,7 +588,7 @@ static void heartbeats(void)
 {
 	struct victim victim;
 	struct header header;
-	u64 mark[2] = { 0 };
+	u64 mark[3] = { 0 };
 	unsigned int i;
 
 	start_victim(&victim, KVMFT_ROLE_BACKUP, TIMEOUT);
@@ -581,7 +616,7 @@ static void farewell(void)
 	struct header header = { .type = 0 };
 	struct victim victim;
 	pthread_t closer;
-	u64 at = 0, mark[2], number = 1;
+	u64 at = 0, mark[3] = { 0 }, number = 1;
 	bool left = false;
 
 	start_victim(&victim, KVMFT_ROLE_PRIMARY, TIMEOUT);
@@ -593,7 +628,6 @@ static void farewell(void)
 			CHECK_EQ(*(u64 *)payload, at, "place in the log");
 			at += header.len - sizeof(u64);
 			mark[0] = at;
-			mark[1] = 0;
 			send_message(victim.socket, MARK, number++, mark, sizeof(mark));
 		}
 		left = header.type == BYE;
@@ -612,7 +646,7 @@ static void setup(void)
 {
 	kvmft_setup();
 	catch_signal(SIGUSR1);
-	loopback_up();
+	tcp_loopback_up();
 }
 
 static const struct tap_case cases[] = {

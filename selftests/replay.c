@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Record micro guests, replay them in another VM, and compare what they come to.  The
- * environment names rounds (KVMFT_ROUNDS), seed (KVMFT_SEED) and align_us (KVMFT_ALIGN);
+ * environment names rounds (KVMFT_ROUNDS), seed (KVMFT_SEED) and align_us (KVMFT_ALIGN), and how
+ * many interrupts a guest has, about (KVMFT_INTERRUPTS): with skid, each may take thousands
+ * of exits.
  * KVMFT_PIN=1: record on one CPU, replay on another; KVMFT_LOAD=N: N threads keep the CPUs busy.
  */
 #define _GNU_SOURCE
@@ -54,9 +56,11 @@ static void round_of(const struct micro *micro, u32 align_us, u64 seed)
 	pin(seed + 1);
 	if (replay(micro, log, seed, &second))
 		micro_check_same(&first, &second);
-	tap_diag("%s: %llu entries, %llu bytes, %llu interrupts, %llu landings", micro->name,
-		 (unsigned long long)first.status.seq, (unsigned long long)first.status.log_bytes,
-		 (unsigned long long)first.interrupts, (unsigned long long)first.status.landings);
+	tap_diag("%s: %llu entries, %llu bytes, %llu interrupts, %llu landings, replay %llu exits",
+		 micro->name, (unsigned long long)first.status.seq,
+		 (unsigned long long)first.status.log_bytes,
+		 (unsigned long long)first.interrupts, (unsigned long long)first.status.landings,
+		 (unsigned long long)second.status.exits);
 	close(log);
 }
 
@@ -79,7 +83,7 @@ static void *finish_thread(void *arg)
 static void finished(void)
 {
 	struct micro_outcome first, second;
-	const struct micro *micro;
+	const struct micro *micro = micro_of("timer");
 	char reason[300];
 	pthread_t thread;
 	struct rng rng;
@@ -88,8 +92,6 @@ static void finished(void)
 
 	dev = kvmft_open_ok();
 	rng_seed(&rng, 1);
-	for (micro = micros; strcmp(micro->name, "timer"); micro++)
-		;
 	micro_vm(&vm, micro);
 	session = kvmft_create_ok(dev, vm.fd);
 	CHECK_RET(kvmft_record(session, log, 0), 0, "KVMFT_SESSION_RECORD");
@@ -113,13 +115,11 @@ static void finished(void)
 static void run_micro(const char *name)
 {
 	u64 rounds = env_u64("KVMFT_ROUNDS", 2), seed = env_u64("KVMFT_SEED", 1), i;
-	const struct micro *micro = micros;
+	const struct micro *micro = micro_of(name);
 	struct vm other;
 	int session;
 
 	dev = kvmft_open_ok();
-	while (strcmp(micro->name, name))
-		micro++;
 	/* With the last session the hooks go, which takes a while: there is another */
 	vm_create(&other, 0);
 	session = kvmft_create_ok(dev, other.fd);
@@ -145,6 +145,7 @@ MICRO_CASE(shadow)
 MICRO_CASE(flags)
 MICRO_CASE(debug)
 MICRO_CASE(halt)
+MICRO_CASE(alarm)
 MICRO_CASE(timer)
 MICRO_CASE(touch)
 MICRO_CASE(nmi)
@@ -191,6 +192,7 @@ static const struct tap_case cases[] = {
 	{ "flags", case_flags, 0 },
 	{ "debug", case_debug, 0 },
 	{ "halt", case_halt, 0 },
+	{ "alarm", case_alarm, 0 },
 	{ "timer", case_timer, 0 },
 	{ "touch", case_touch, 0 },
 	{ "nmi", case_nmi, 0 },

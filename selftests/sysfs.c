@@ -26,7 +26,8 @@ static const char *const device_attrs[] = {
 static const char *const session_attrs[] = {
 	"state", "end", "exits", "cond", "taken", "stop_at", "stopped_at", "overflows",
 	"lost", "spurious", "mode", "seq", "log_bytes", "inputs", "landings", "digests", "acked",
-	"peer_seq", "copied", "reason",
+	"peer_seq", "copied", "packets_held", "bytes_held", "packets_sent",
+	"packets_resent", "packets_dropped", "lag_max", "role", "arbiter", "reason",
 };
 
 /* Text of an attribute: the session's, or the device's for id 0 */
@@ -73,7 +74,8 @@ static void check_mode(u64 id, const char *name)
 	else
 		snprintf(path, sizeof(path), ROOT "%s", name);
 	CHECK(!stat(path, &st), "%s: %m", path);
-	CHECK((st.st_mode & 0777) == 0444, "%s has mode %o", path, st.st_mode & 0777);
+	CHECK((st.st_mode & 0777) == (strcmp(name, "lag_max") ? 0444 : 0644), "%s has mode %o",
+	      path, st.st_mode & 0777);
 	CHECK(write_file(path, "1") < 0, "%s can be written", path);
 }
 
@@ -157,6 +159,11 @@ static void compare_session(int session, u64 id)
 	CHECK_EQ(number(id, "acked"), status.acked, "acked");
 	CHECK_EQ(number(id, "peer_seq"), status.peer_seq, "peer_seq");
 	CHECK_EQ(number(id, "copied"), status.copied, "copied");
+	CHECK_EQ(number(id, "packets_held"), status.packets_held, "packets_held");
+	CHECK_EQ(number(id, "bytes_held"), status.bytes_held, "bytes_held");
+	CHECK_EQ(number(id, "packets_sent"), status.packets_sent, "packets_sent");
+	CHECK_EQ(number(id, "packets_resent"), status.packets_resent, "packets_resent");
+	CHECK_EQ(number(id, "packets_dropped"), status.packets_dropped, "packets_dropped");
 }
 
 static void session(void)

@@ -418,6 +418,9 @@ static u64 record_for(const struct place *place)
 	u64 limit = ~0ULL;
 	struct vmm vmm;
 
+	/* Not even written while the guest runs: one block has most of it */
+	if (!place->halted && !place->split)
+		stall_limit(&stall, 1);
 	start(&vmm, place, false);
 	if (place->halted) {
 		/* An input that does not wake it: only behind one of these a replay waits halted */
@@ -439,6 +442,9 @@ static u64 record_for(const struct place *place)
 		__atomic_store_n(&vmm.shared->go_on, 1, __ATOMIC_RELEASE);
 		if (place->finish)
 			wait_command(&vmm, FINISH, AT_ONCE);
+	} else {
+		wait_until(is_done(&vmm), "the recorded guest's end");
+		stall_limit(&stall, ~0ULL);
 	}
 	if (place->halted && place->finish)
 		run_command(&vmm, FINISH);
@@ -467,8 +473,25 @@ static bool waits(struct vmm *vmm)
 	return sleeps_in(vmm, place->function);
 }
 
+/* What a failed wait needs to be understood: how far the vCPU came, and where it is */
+static void fail_to_wait(struct vmm *vmm)
+{
+	char path[100], stack[150] = "", reason[150] = "";
+	const struct shared *shared = vmm->shared;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stack", vmm->pid, shared->tid);
+	read_file(path, stack, sizeof(stack));
+	snprintf(path, sizeof(path), "/sys/class/misc/kvmft/session%llu/reason",
+		 (unsigned long long)shared->session);
+	read_file(path, reason, sizeof(reason));
+	tap_fail("the vCPU does not wait: entry %llu, done %d, error %d, end %u (%s), in %s",
+		 (unsigned long long)shared->seq, shared->done, shared->error, shared->end,
+		 reason, stack);
+}
+
 static void begin(struct vmm *vmm, const struct place *place)
 {
+	u64 deadline = now_ns() + WAIT_TIMEOUT * NSEC_PER_SEC;
 	u64 limit = 1;		/* the file's header */
 
 	stall_start(&stall, DIR);
@@ -478,7 +501,11 @@ static void begin(struct vmm *vmm, const struct place *place)
 		limit = ~0ULL;
 	stall_limit(&stall, limit);
 	start(vmm, place, place->replay);
-	wait_until(waits(vmm), "the vCPU to wait");
+	while (!waits(vmm)) {
+		if (now_ns() > deadline)
+			fail_to_wait(vmm);
+		usleep(500);
+	}
 }
 
 static void finish(void)

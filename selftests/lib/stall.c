@@ -93,14 +93,23 @@ static void attributes(struct stall *stall, const struct stall_request *request)
 	reply(stall, request, 0, &out, sizeof(out));
 }
 
+static u64 limit_of(const struct stall *stall)
+{
+	return __atomic_load_n(&stall->limit, __ATOMIC_ACQUIRE);
+}
+
+/* Up to the limit: the kernel reads any number of bytes at once, and asks for the rest then */
 static void read_file_at(struct stall *stall, const struct stall_request *request)
 {
 	u64 offset = request->read.offset, len = request->read.size;
+	u64 end = limit_of(stall);
 
-	if (offset > stall->size)
-		offset = stall->size;
-	if (len > stall->size - offset)
-		len = stall->size - offset;
+	if (end > stall->size)
+		end = stall->size;
+	if (offset > end)
+		offset = end;
+	if (len > end - offset)
+		len = end - offset;
 	reply(stall, request, 0, stall->bytes + offset, len);
 }
 
@@ -122,7 +131,7 @@ static void write_file_at(struct stall *stall, const struct stall_request *reque
 /* Has it to wait? */
 static bool is_beyond(const struct stall *stall, const struct stall_request *request)
 {
-	u64 limit = __atomic_load_n(&stall->limit, __ATOMIC_ACQUIRE);
+	u64 limit = limit_of(stall);
 
 	if (request->in.opcode == FUSE_READ)
 		return request->read.offset >= limit;

@@ -59,6 +59,29 @@ u64 env_u64(const char *name, u64 other)
 	return value;
 }
 
+int kernel_log(void)
+{
+	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	CHECK(log >= 0 && lseek(log, 0, SEEK_END) >= 0, "/dev/kmsg: %m");
+	return log;
+}
+
+/* A read returns one record */
+unsigned int kernel_log_lines(int log, const char *text)
+{
+	char record[1024];
+	unsigned int nr = 0;
+	ssize_t n;
+
+	while ((n = read(log, record, sizeof(record) - 1)) > 0) {
+		record[n] = 0;
+		nr += !!strstr(record, text);
+	}
+	CHECK(n < 0 && errno == EAGAIN, "/dev/kmsg: %m");
+	return nr;
+}
+
 int read_file(const char *path, char *buf, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);

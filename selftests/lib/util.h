@@ -45,6 +45,13 @@ u64 env_u64(const char *name, u64 other);
 int read_file(const char *path, char *buf, size_t size);
 int write_file(const char *path, const char *text);
 
+/*
+ * The kernel log from here on, and how many of its lines contain @text, up to now, and behind those
+ * counted before
+ */
+int kernel_log(void);
+unsigned int kernel_log_lines(int log, const char *text);
+
 /* Number of descriptors that this process has open */
 unsigned int open_fds(void);
 

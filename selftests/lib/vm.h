@@ -24,6 +24,7 @@ struct vm {
 	u8 *mem;
 	struct kvm_run *run;
 	size_t run_size;
+	u64 outputs;		/* that have left it */
 };
 
 /* The case fails when anything here does */
