@@ -7,7 +7,10 @@
 #	make check-debug	the module's tests on a kernel with KASAN, lockdep, kmemleak
 #	make stress N=200	insmod/rmmod rounds beside guests that are not ours
 #	make soak-replay N=20	record Linux guests, replay each twice
-#	make bench		what a hooked call costs, in instructions
+#	make soak N=100		faults against protected guests, round after round
+#	make claims N=500	pairs on two hosts claim blocks of a shared disk, faults included
+#	make demo		a host dies, and a client does not notice: three hosts
+#	make bench		what exits, recording, a backup and a take-over cost
 #	make fuzz N=10		any bytes for the readers of logs, minutes of CPU time
 #	make style		checkpatch, sparse, warnings, layers
 #	make clean
@@ -34,8 +37,11 @@ kvmft/layout.h: FORCE
 		exit 1; }
 	@scripts/layout/layout --kernel $(KVER) --vmlinux $(VMLINUX) --modules "$(KMODS)" --output $@
 
-check check-debug stress soak-replay bench:
+check check-debug stress soak-replay soak claims bench:
 	scripts/$@ $(if $(N),--rounds $(N))
+
+demo:
+	scripts/demo
 
 fuzz:
 	selftests/fuzz/run --minutes $(or $(N),10)
@@ -48,4 +54,4 @@ clean:
 	$(RM) -r kvmft/layout.h build
 
 FORCE:
-.PHONY: all modules modules_install check check-debug stress soak-replay bench fuzz style clean FORCE
+.PHONY: all modules modules_install check check-debug stress soak-replay soak claims bench demo fuzz style clean FORCE

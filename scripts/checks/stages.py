@@ -135,10 +135,12 @@ def _build_stages():
               live=True),
         Stage('build', _shell(f'{make} W=1 KCFLAGS=-Werror modules'), 900,
               ('setup',), tap=False, forbidden=r'\bwarning:|^WARNING:'),
-        Stage('programs', ['make', '-C', 'selftests', 'all'], 300, ('setup',),
-              tap=False),
+        # The guest, too: a host that finds it missing builds it each time, slowly
+        Stage('programs', _shell('make -C selftests all; scripts/linux-guest/build'), 300,
+              ('setup',), tap=False),
         Stage('runner', ['scripts/checks/selftest'], 120),
         Stage('kvmftctl', ['scripts/ctl/selftest-ctl'], 300),
+        Stage('campaign', ['scripts/campaign/selftest'], 120),
         Stage('style', ['scripts/style/run'], 600, ('setup',), tap=False,
               passes=r'style: (\S+): ok'),
         Stage('kunit', ['scripts/kunit/run'], 3600, ('setup',)),
@@ -157,6 +159,7 @@ def check_stages():
         *_build_stages(),
         *_selftest_scripts('pmu', ('setup',)),
         *_selftest_scripts('lab', ('setup',)),
+        *_selftest_scripts('hosts', ready),
         *_kvm_stages(),
         # The plan ends with short ones, so that both processors stay busy
         *hosts,
