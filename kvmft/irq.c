@@ -123,6 +123,28 @@ static struct work_struct *ioapic_work(struct kvm *kvm)
 				      KVMFT_OFFSET_kvm_ioapic__eoi_inject__work);
 }
 
+bool kvmft_vm_interrupt(const struct kvmft_session_input *from, struct kvmft_input *input)
+{
+	switch (from->irq) {
+	case KVMFT_IRQ_LINE:
+		*input = (struct kvmft_input) {
+			.type = KVMFT_INPUT_LINE,
+			.source = KVM_USERSPACE_IRQ_SOURCE_ID,
+			.gsi = from->gsi,
+			.level = from->level,
+		};
+		return true;
+	case KVMFT_IRQ_MSI:
+		*input = (struct kvmft_input) {
+			.type = KVMFT_INPUT_MSI,
+			.addr = from->msi_addr,
+			.data = from->msi_data,
+		};
+		return true;
+	}
+	return false;
+}
+
 void kvmft_vm_apply(struct kvmft_vm *vm, const struct kvmft_input *input)
 {
 	struct kvm_msi msi;

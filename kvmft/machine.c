@@ -448,6 +448,20 @@ int kvmft_machine_memory(struct kvmft_vm *vm, u64 *digest)
 	return ret;
 }
 
+void kvmft_machine_kick(struct kvmft_vm *vm)
+{
+	kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
+	kvm_make_request(KVM_REQ_UNBLOCK, vm->vcpu);
+	kvm_vcpu_kick(vm->vcpu);
+}
+
+void kvmft_machine_unblock(struct kvmft_vm *vm)
+{
+	kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
+	kvm_make_request(KVM_REQ_UNBLOCK, vm->vcpu);
+	kvm_vcpu_wake_up(vm->vcpu);
+}
+
 void kvmft_machine_sleep(struct kvmft_vm *vm)
 	__releases(&vm->kvm->srcu)
 {

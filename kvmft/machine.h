@@ -89,6 +89,10 @@ int kvmft_machine_memory(struct kvmft_vm *vm, u64 *digest);
 void kvmft_machine_go_live(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch,
 			   const u64 *tsc_offset, const unsigned long *lines);
 
+/* The vCPU comes to a boundary: wherever it is; unless it is in the guest anyway. */
+void kvmft_machine_kick(struct kvmft_vm *vm);
+void kvmft_machine_unblock(struct kvmft_vm *vm);
+
 /* Around a sleep that may last: while KVM's SRCU is held the VMM can change no memory slots. */
 void kvmft_machine_sleep(struct kvmft_vm *vm);
 void kvmft_machine_wake(struct kvmft_vm *vm);

@@ -6,8 +6,9 @@
  *
  *   - after a synchronous exit, whose number tells the place.  An input waits up to
  *     align_ns for one;
- *   - else where the guest stands, if it could be stopped there again.  If not, it is sent
- *     on: out of the delivery of an event, or a few branches further.
+ *   - else where the guest stands, if it could be stopped there again and has got on since
+ *     the last time, however fast inputs come.  If not, it is sent on: out of the delivery of
+ *     an event, or a few branches further.
  *
  * One batch a boundary: KVM may have moved an interrupt from IRR to ISR since, and a
  * second batch would not be what the union of both is.
@@ -34,6 +35,9 @@ static_assert(INPUTS_MAX <= KVMFT_QUEUE_SIZE);
 
 /* Register digests are this many entries apart. */
 #define DIGEST_INTERVAL	1024
+
+/* At least so many branches are between two places where inputs are applied but at an exit. */
+#define PROGRESS_MIN	16
 
 /**
  * enum nudge - how the vCPU gets to a place where its inputs can be applied
@@ -63,6 +67,7 @@ enum nudge {
  * @finish: end the log at the next boundary
  * @failed: end the recording at the next boundary; engine.reason says why
  * @nudge: see &enum nudge
+ * @landed: where inputs were applied last other than at an exit
  * @changed: a register that the VMM has changed, which is not in the log yet
  * @started: the log has its beginning
  * @pages: what is left to log of the memory at the start
@@ -87,6 +92,7 @@ struct kvmft_record {
 	bool finish;
 	enum kvmft_end failed;
 	enum nudge nudge;
+	struct kvmft_position landed;
 	const char *changed;
 	bool started;
 	struct kvmft_pages pages;
@@ -325,12 +331,21 @@ static void apply(struct kvmft_record *record, enum kvmft_at at)
 		applied(record);
 		WRITE_ONCE(engine->progress.inputs, engine->progress.inputs + i);
 	} while (entry->more);
-	if (at == KVMFT_AT_POSITION)
+	if (at == KVMFT_AT_POSITION) {
+		record->landed = vcpu->state.pos;
 		WRITE_ONCE(engine->progress.landings, engine->progress.landings + 1);
+	}
 	vcpu->moved = false;
 
 	if (READ_ONCE(record->finish))
 		finish(record, "finished on request");
+}
+
+static bool has_got_on(const struct kvmft_record *record)
+{
+	const struct kvmft_position *now = &record->engine.vcpu->state.pos, *then = &record->landed;
+
+	return now->cond - then->cond + now->taken - then->taken >= PROGRESS_MIN;
 }
 
 static bool is_pending(const struct kvmft_record *record)
@@ -395,6 +410,7 @@ static int record_boundary(struct kvmft_vcpu *vcpu)
 {
 	struct kvmft_record *record = of_engine(vcpu->context);
 	struct kvm_vcpu *kvm_vcpu = vcpu->vm.vcpu;
+	u64 distance;
 	int ret;
 
 	record->nudge = NUDGE_NONE;
@@ -434,12 +450,12 @@ static int record_boundary(struct kvmft_vcpu *vcpu)
 	} else if (!READ_ONCE(record->overdue) && !READ_ONCE(record->finish) &&
 		   ktime_get_ns() - READ_ONCE(record->since) < record->align_ns) {
 		return 0;
-	} else if (kvmft_machine_stable(&vcpu->vm, vcpu->arch)) {
+	} else if (has_got_on(record) && kvmft_machine_stable(&vcpu->vm, vcpu->arch)) {
 		apply(record, KVMFT_AT_POSITION);
 	} else {
+		distance = has_got_on(record) ? KVMFT_STOP_DISTANCE_MIN : PROGRESS_MIN;
 		record->nudge = NUDGE_BRANCH;
-		kvmft_vcpu_set_overflow(vcpu, KVMFT_STOP_DISTANCE_MIN,
-					KVMFT_STOP_DISTANCE_MIN);
+		kvmft_vcpu_set_overflow(vcpu, distance, distance);
 		return 0;
 	}
 
@@ -591,7 +607,7 @@ static bool record_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 ad
 static int queue_inputs(struct kvmft_record *record, const struct kvmft_input *inputs,
 			unsigned int nr)
 {
-	struct kvm_vcpu *kvm_vcpu = record->engine.vcpu->vm.vcpu;
+	struct kvmft_vm *vm = &record->engine.vcpu->vm;
 	unsigned long flags;
 	bool first, room;
 
@@ -609,12 +625,11 @@ static int queue_inputs(struct kvmft_record *record, const struct kvmft_input *i
 		hrtimer_start(&record->timer, ns_to_ktime(record->align_ns), HRTIMER_MODE_REL_HARD);
 	raw_spin_unlock_irqrestore(&record->lock, flags);
 
-	kvm_make_request(KVM_REQ_EVENT, kvm_vcpu);
-	kvm_make_request(KVM_REQ_UNBLOCK, kvm_vcpu);
-	if (record->align_ns)
-		kvm_vcpu_wake_up(kvm_vcpu);
-	else
-		kvm_vcpu_kick(kvm_vcpu);
+	/* One call is enough for all that wait. */
+	if (first && !record->align_ns)
+		kvmft_machine_kick(vm);
+	else if (first)
+		kvmft_machine_unblock(vm);
 	return room ? 0 : -EAGAIN;
 }
 
@@ -765,19 +780,7 @@ int kvmft_record_input(struct kvmft_engine *engine, const struct kvmft_session_i
 	nr = kvmft_inputs_cut(inputs, INPUTS_MAX, input->addr, data, input->len);
 	if (nr < 0)
 		return nr;
-	if (input->irq == KVMFT_IRQ_LINE)
-		inputs[nr++] = (struct kvmft_input) {
-			.type = KVMFT_INPUT_LINE,
-			.source = KVM_USERSPACE_IRQ_SOURCE_ID,
-			.gsi = input->gsi,
-			.level = input->level,
-		};
-	else if (input->irq == KVMFT_IRQ_MSI)
-		inputs[nr++] = (struct kvmft_input) {
-			.type = KVMFT_INPUT_MSI,
-			.addr = input->msi_addr,
-			.data = input->msi_data,
-		};
+	nr += kvmft_vm_interrupt(input, &inputs[nr]);
 	ret = queue_inputs(of_engine(engine), inputs, nr);
 	if (ret)
 		kvmft_inputs_free(inputs, nr);
@@ -791,10 +794,6 @@ int kvmft_record_dma(struct kvmft_engine *engine, const struct kvmft_input *inpu
 
 void kvmft_record_finish(struct kvmft_engine *engine)
 {
-	struct kvm_vcpu *kvm_vcpu = engine->vcpu->vm.vcpu;
-
 	WRITE_ONCE(of_engine(engine)->finish, true);
-	kvm_make_request(KVM_REQ_EVENT, kvm_vcpu);
-	kvm_make_request(KVM_REQ_UNBLOCK, kvm_vcpu);
-	kvm_vcpu_kick(kvm_vcpu);
+	kvmft_machine_kick(&engine->vcpu->vm);
 }

@@ -320,9 +320,7 @@ static void vcpu_unsupported(struct kvmft_vm *vm, const char *what)
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 
 	WRITE_ONCE(vcpu->unsupported, what);
-	kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
-	kvm_make_request(KVM_REQ_UNBLOCK, vm->vcpu);
-	kvm_vcpu_kick(vm->vcpu);
+	kvmft_machine_kick(vm);
 }
 
 static void vcpu_lost(struct kvmft_vm *vm, enum kvmft_end why)
@@ -393,9 +391,7 @@ void kvmft_vcpu_thaw(struct kvmft_vcpu *vcpu)
 	smp_wmb();
 	WRITE_ONCE(vcpu->frozen, false);
 	wake_up_all(&vcpu->thaw);
-	kvm_make_request(KVM_REQ_EVENT, vcpu->vm.vcpu);
-	kvm_make_request(KVM_REQ_UNBLOCK, vcpu->vm.vcpu);
-	kvm_vcpu_kick(vcpu->vm.vcpu);
+	kvmft_machine_kick(&vcpu->vm);
 }
 
 void kvmft_vcpu_release(struct kvmft_vcpu *vcpu)

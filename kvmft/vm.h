@@ -180,6 +180,9 @@ void kvmft_vm_put(struct kvmft_vm *vm);
 struct kvmft_vm *kvmft_vm_find(bool (*is_it)(struct kvmft_vm *vm, const void *arg),
 			       const void *arg);
 
+/* The interrupt of an input that the VMM has made.  False: it has none. */
+bool kvmft_vm_interrupt(const struct kvmft_session_input *from, struct kvmft_input *input);
+
 /*
  * Hand @input to KVM's interrupt chips.  On the vCPU's thread, at a boundary or halted.  For the
  * same inputs in the same places the chips come to the same state.

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -24,6 +25,11 @@
 
 /* Interrupts that are sent and not applied yet: far less than a recording can keep */
 #define PENDING_MAX	32
+
+/* Branches between two landings of a recording, at least: PROGRESS_MIN in kvmft/record.c */
+#define PROGRESS_MIN	16
+
+#define TRACING		"/sys/kernel/tracing"
 
 static int dev;
 
@@ -258,6 +264,11 @@ static void round_of(const struct guest *guest, u64 seed)
 	check_seen(guest, "bare", &bare, &bare);
 	run_recorded(guest, log, seed, &recorded);
 	check_seen(guest, "recorded", &bare, &recorded);
+	CHECK(recorded.status.landings * PROGRESS_MIN <=
+	      recorded.status.cond + recorded.status.taken,
+	      "%s: %llu landings in %llu branches: interrupts keep the guest from getting on",
+	      guest->micro.name, (unsigned long long)recorded.status.landings,
+	      (unsigned long long)(recorded.status.cond + recorded.status.taken));
 	run_replayed(guest, log, seed, &replayed);
 	check_seen(guest, "replayed", &bare, &replayed);
 	CHECK(!memcmp(&recorded.regs, &replayed.regs, sizeof(recorded.regs)),
@@ -289,6 +300,23 @@ GUEST_CASE(watch)
 GUEST_CASE(step)
 GUEST_CASE(tsc)
 
+/* Does each exit, with its stack, become many times as expensive? */
+static bool trace_exits(const char *on)
+{
+	return !write_file(TRACING "/options/stacktrace", on) &&
+	       !write_file(TRACING "/events/kvm/enable", on) &&
+	       !write_file(TRACING "/events/kvmft/enable", on);
+}
+
+/* Interrupts come faster than the host gets the vCPU through an exit */
+static void slow_host(void)
+{
+	CHECK(trace_exits("1"), TRACING ": %m");
+	setenv("KVMFT_GAP", "10", 1);
+	run_case("watch");
+	CHECK(trace_exits("0"), TRACING ": %m");
+}
+
 static void setup(void)
 {
 	kvmft_setup();
@@ -303,6 +331,7 @@ static const struct tap_case cases[] = {
 	{ "watch", case_watch, 0 },
 	{ "step", case_step, 0 },
 	{ "tsc", case_tsc, 0 },
+	{ "slow_host", slow_host, 0 },
 };
 
 int main(int argc, char **argv)
