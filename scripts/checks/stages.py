@@ -87,7 +87,7 @@ def _host_stage(name, section, after, extra=(), prefix='', slower=1,
     programs = [line for line in section['run'].splitlines() if line.strip()]
     programs.extend(last)
     command = [str(LAB), 'run', '--name', f'{prefix}{name}',
-               '--timeout', str(timeout), *shlex.split(section['options']),
+               '--timeout', str(timeout), *shlex.split(section.get('options', '')),
                '--env', 'KVMFT_KO', *extra,
                '--', '; '.join(_program(line) for line in programs)]
     return Stage(f'{prefix}{name}', command, timeout + 2 * GRACE, after)
@@ -121,8 +121,7 @@ def _kvm_stages():
                                                                      'build'))
 
     return [
-        # One emulator thread: see "Limits" in Documentation/lab.rst
-        stage('kvm-loaded', 900, '--single', '--sample 2'),
+        stage('kvm-loaded', 900, '', '--sample 2'),
         stage('kvm-armed', 1200, '--pmu --real-sleep',
               f'--sample 1 {armed}'),
     ]

@@ -79,7 +79,7 @@ def _environment(words):
 def spec_from(arguments):
     """Spec of the host that the options describe."""
     taken = {name: getattr(arguments, name) for name in (
-        'command', 'name', 'pmu', 'real_sleep', 'single', 'cpu', 'smp', 'memory',
+        'command', 'name', 'pmu', 'real_sleep', 'cpu', 'smp', 'memory',
         'timeout', 'append', 'kernel', 'emulator', 'shares', 'allow')}
     spec = Spec(environment=_environment(arguments.env), **taken)
     check_spec(spec)

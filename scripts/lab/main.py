@@ -47,8 +47,6 @@ def _add_host_options(parser):
                              'is not skipped')
     parser.add_argument('--cpu', default='', metavar='PROPS',
                         help='appended to the CPU string')
-    parser.add_argument('--single', action='store_true',
-                        help='one emulator thread for all CPUs')
     parser.add_argument('--smp', type=_count, default=2, metavar='N')
     parser.add_argument('--mem', type=_count, default=2048, metavar='MIB',
                         dest='memory')

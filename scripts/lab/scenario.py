@@ -13,7 +13,7 @@ from .topology import Topology, print_line
 NUMBER = (int, float)
 
 # Keys of a host that are fields of Spec, and those that are not.
-HOST_KEYS = {'pmu': bool, 'real_sleep': bool, 'single': bool, 'cpu': str,
+HOST_KEYS = {'pmu': bool, 'real_sleep': bool, 'cpu': str,
              'smp': int, 'memory': int, 'timeout': NUMBER, 'append': str, 'kernel': str,
              'emulator': str, 'shares': list, 'allow': list}
 OWN_KEYS = {'command': str, 'background': bool, 'start': bool,
