@@ -41,9 +41,9 @@
 #define RING_SIZE	KVMFT_WIRE_ENTRIES_MAX
 #define RING_PAGES	(RING_SIZE / PAGE_SIZE)
 
-/* Sending begins with so many bytes in the ring, or after this time. */
+/* Sending begins with so many bytes in the ring, or so many jiffies after the first. */
 #define SEND_SIZE	16384
-#define SEND_INTERVAL	1
+#define SEND_DELAY	1
 
 /**
  * struct channel - one end
@@ -298,6 +298,62 @@ static void send_rest(struct channel *ch)
 		     jiffies_to_msecs(ch->timeout));
 }
 
+/**
+ * struct nap - the sender sleeps
+ * @entry: in transport.wait, where others are woken, too
+ * @ch: whose
+ * @first: the first byte to send ends it, too
+ */
+struct nap {
+	wait_queue_entry_t entry;
+	struct channel *ch;
+	bool first;
+};
+
+static bool is_unsent(const struct channel *ch)
+{
+	return is_primary(ch) && READ_ONCE(ch->transport.log.head) != ch->sent;
+}
+
+static bool nap_is_over(const struct nap *nap)
+{
+	return has_work(nap->ch) || (nap->first && is_unsent(nap->ch));
+}
+
+static int sender_woken(wait_queue_entry_t *entry, unsigned int mode, int sync, void *key)
+{
+	const struct nap *nap = container_of(entry, struct nap, entry);
+
+	return nap_is_over(nap) ? autoremove_wake_function(entry, mode, sync, key) : 0;
+}
+
+static void take_nap(struct channel *ch, bool first, long timeout)
+{
+	struct kvmft_transport *t = &ch->transport;
+	struct nap nap = { .ch = ch, .first = first };
+
+	if (timeout <= 0)
+		return;
+	init_wait(&nap.entry);
+	nap.entry.func = sender_woken;
+	prepare_to_wait(&t->wait, &nap.entry, TASK_IDLE);
+	/* Pairs with kvmft_transport_published(): either side sees what the other did. */
+	smp_store_mb(t->idle, first && is_primary(ch));
+	if (!nap_is_over(&nap))
+		schedule_timeout(timeout);
+	WRITE_ONCE(t->idle, false);
+	finish_wait(&t->wait, &nap.entry);
+}
+
+/* Until there is enough to send, or what there is has waited, or it is time for a mark. */
+static void wait_for_work(struct channel *ch)
+{
+	if (!is_unsent(ch))
+		take_nap(ch, true, ch->marked_at + ch->heartbeat - jiffies);
+	if (is_unsent(ch))
+		take_nap(ch, false, SEND_DELAY);
+}
+
 static void send_log(struct channel *ch)
 {
 	struct kvmft_transport *t = &ch->transport;
@@ -310,7 +366,7 @@ static void send_log(struct channel *ch)
 		if (!ret)
 			ret = send_mark(ch);
 		if (!ret && !over)
-			wait_event_idle_timeout(t->wait, has_work(ch), SEND_INTERVAL);
+			wait_for_work(ch);
 	} while (!ret && !over && !READ_ONCE(t->error) && !READ_ONCE(ch->left));
 }
 

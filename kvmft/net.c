@@ -66,7 +66,9 @@ static struct kvmft_net *take_all(struct kvmft_engine *engine)
 		}
 		if (net->phase == KVMFT_NET_REPLAY)
 			kvmft_net_keep(net);
-		else
+		/* Pairs with acked(): either sees what the other did. */
+		smp_mb();
+		if (kvmft_net_may_send(net))
 			kvmft_net_queue_work(&net->send_work, 0);
 		mutex_unlock(&net->lock);
 	}
@@ -148,18 +150,26 @@ bool kvmft_net_kick(struct kvmft_vm *vm, const struct eventfd_ctx *event)
 static int acked(wait_queue_entry_t *entry, unsigned int mode, int sync, void *key)
 {
 	struct kvmft_net *net = container_of(entry, struct kvmft_net, acked_entry);
-	u64 acked = READ_ONCE(net->engine->transport->acked);
 
-	/* There are many reasons why others are woken. */
-	if (acked != net->acked && READ_ONCE(net->held.nr))
+	/* Pairs with take_all().  There are many reasons why others are woken. */
+	smp_mb();
+	if (kvmft_net_may_send(net))
 		kvmft_net_queue_work(&net->send_work, 0);
-	net->acked = acked;
 	return 0;
 }
 
 /*
  * Starting, stopping.
  */
+/* Others leave their work to the vCPU's thread, or have none. */
+static bool has_work(const struct kvmft_net_wait *wait)
+{
+	enum kvmft_net_phase phase = READ_ONCE(wait->net->phase);
+
+	return phase == KVMFT_NET_LIVE ||
+	       (phase == KVMFT_NET_RECORD && wait->work == &wait->net->rx_work);
+}
+
 static int woken(wait_queue_entry_t *entry, unsigned int mode, int sync, void *key)
 {
 	struct kvmft_net_wait *wait = container_of(entry, struct kvmft_net_wait, entry);
@@ -169,7 +179,10 @@ static int woken(wait_queue_entry_t *entry, unsigned int mode, int sync, void *k
 		return 0;
 	if (wait->eventfd)
 		eventfd_ctx_do_read(wait->eventfd, &counted);
-	kvmft_net_queue_work(wait->work, 0);
+	/* Pairs with work_all(): it is seen there what this is told of. */
+	smp_mb();
+	if (has_work(wait))
+		kvmft_net_queue_work(wait->work, 0);
 	return 0;
 }
 
@@ -194,8 +207,8 @@ static void unwatch(struct kvmft_net_wait *wait)
 	wait->file = NULL;
 }
 
-int kvmft_net_watch(struct kvmft_net_wait *wait, struct file *file, struct delayed_work *dwork,
-		    bool is_eventfd)
+int kvmft_net_watch(struct kvmft_net *net, struct kvmft_net_wait *wait, struct file *file,
+		    struct delayed_work *dwork, bool is_eventfd)
 {
 	struct eventfd_ctx *eventfd = NULL;
 
@@ -209,6 +222,7 @@ int kvmft_net_watch(struct kvmft_net_wait *wait, struct file *file, struct delay
 			return PTR_ERR(eventfd);
 		}
 	}
+	wait->net = net;
 	wait->file = file;
 	wait->eventfd = eventfd;
 	wait->work = dwork;
@@ -245,8 +259,8 @@ static int join(struct kvmft_net *net)
 	if (engine) {
 		net->vm = vm;
 		net->engine = engine;
-		net->phase = engine->mode == KVMFT_MODE_RECORD ? KVMFT_NET_RECORD :
-								 KVMFT_NET_REPLAY;
+		WRITE_ONCE(net->phase, engine->mode == KVMFT_MODE_RECORD ? KVMFT_NET_RECORD :
+									   KVMFT_NET_REPLAY);
 		init_waitqueue_func_entry(&net->acked_entry, acked);
 		add_wait_queue(&engine->transport->wait, &net->acked_entry);
 	}
@@ -264,8 +278,11 @@ static void leave(struct kvmft_net *net)
 	net->vm = NULL;
 }
 
+/* Its phase has changed. */
 static void work_all(struct kvmft_net *net)
 {
+	/* Pairs with woken(): what that has left out is done now. */
+	smp_mb();
 	kvmft_net_queue_work(&net->rx_work, 0);
 	kvmft_net_queue_work(&net->tx_work, 0);
 	kvmft_net_queue_work(&net->send_work, 0);
@@ -316,7 +333,7 @@ int kvmft_net_start(struct kvmft_net *net, unsigned int nr, struct file *tap, st
 		if (queue->kicked && net->vm)
 			WRITE_ONCE(net->vm->kicked, true);
 	} else {
-		kvmft_net_watch(&net->tap_wait, get_file(tap), &net->rx_work, false);
+		kvmft_net_watch(net, &net->tap_wait, get_file(tap), &net->rx_work, false);
 	}
 	work_all(net);
 	return 0;
@@ -351,7 +368,7 @@ static void change(struct kvmft_net *net, enum kvmft_net_phase phase)
 		kvmft_net_drop(net, U64_MAX);
 	if (phase != KVMFT_NET_DRAIN)
 		leave(net);
-	net->phase = phase;
+	WRITE_ONCE(net->phase, phase);
 	work_all(net);
 }
 
@@ -402,7 +419,7 @@ void kvmft_net_destroy(struct kvmft_net *net)
 	list_del(&net->node);
 	mutex_lock(&net->lock);
 	leave(net);
-	net->phase = KVMFT_NET_STOPPED;
+	WRITE_ONCE(net->phase, KVMFT_NET_STOPPED);
 	for (i = 0; i < KVMFT_NET_QUEUES; i++) {
 		stop(net, i);
 		unwatch(&net->queues[i].kick);

@@ -74,6 +74,7 @@ enum kvmft_net_phase {
 
 /**
  * struct kvmft_net_wait - waits for a file to become readable
+ * @net: whose
  * @file: the file, of which it has a reference; NULL: none
  * @table: to find @head
  * @head: where @entry is queued
@@ -82,6 +83,7 @@ enum kvmft_net_phase {
  * @eventfd: the file is one: what it has counted is taken
  */
 struct kvmft_net_wait {
+	struct kvmft_net *net;
 	struct file *file;
 	struct poll_table_struct table;
 	wait_queue_head_t *head;
@@ -142,8 +144,7 @@ struct kvmft_net_queue {
  * @send_work: sends what may leave
  * @held_lock: protects @held
  * @held: packets that may not
- * @acked_entry: queues @send_work when something was acknowledged
- * @acked: what was when it did so last, in bytes of the log
+ * @acked_entry: queues @send_work when what is held may leave
  */
 struct kvmft_net {
 	struct list_head node;
@@ -170,7 +171,6 @@ struct kvmft_net {
 	spinlock_t held_lock; /* see above */
 	struct kvmft_held held;
 	wait_queue_entry_t acked_entry;
-	u64 acked;
 };
 
 int kvmft_net_init(void);
@@ -191,11 +191,12 @@ void kvmft_net_unlock(struct kvmft_net *net);
 int kvmft_net_start(struct kvmft_net *net, unsigned int nr, struct file *tap, struct socket *sock);
 
 /*
- * Have @dwork queued when @file, whose reference it takes over, becomes readable, and now if it is;
- * NULL: no more.  -EINVAL: it is no eventfd, but was to be.
+ * Have @dwork queued when @file, whose reference it takes over, becomes readable and @net is in a
+ * phase in which that is its work, and now if it is readable; NULL: no more.  -EINVAL: it is no
+ * eventfd, but was to be.
  */
-int kvmft_net_watch(struct kvmft_net_wait *wait, struct file *file, struct delayed_work *dwork,
-		    bool is_eventfd);
+int kvmft_net_watch(struct kvmft_net *net, struct kvmft_net_wait *wait, struct file *file,
+		    struct delayed_work *dwork, bool is_eventfd);
 
 /* See &struct kvmft_vm_ops, and &struct kvmft_vcpu_owner. */
 bool kvmft_net_kick(struct kvmft_vm *vm, const struct eventfd_ctx *event);
@@ -241,6 +242,8 @@ void kvmft_net_give_up(struct kvmft_net_queue *queue, const char *what, int erro
 bool kvmft_net_take(struct kvmft_net *net, u64 at);
 /* A backup keeps what the primary may not have sent, and not more than it can. */
 void kvmft_net_keep(struct kvmft_net *net);
+/* May a packet that is held leave?  Without net->lock: it was so, or is. */
+bool kvmft_net_may_send(struct kvmft_net *net);
 /* What @limit bytes of the log explain is not needed any more. */
 void kvmft_net_drop(struct kvmft_net *net, u64 limit);
 /* Have switches learn where the guest's address is now: RFC 903, a reverse ARP request. */

@@ -176,7 +176,7 @@ void kvmft_net_transmit_work(struct work_struct *item)
 /* How much of the log is known where it has to be? */
 static u64 may_leave(const struct kvmft_net *net)
 {
-	switch (net->phase) {
+	switch (READ_ONCE(net->phase)) {
 	case KVMFT_NET_RECORD:
 	case KVMFT_NET_DRAIN:
 		return net->engine->gated ? READ_ONCE(net->engine->transport->acked) : U64_MAX;
@@ -188,6 +188,13 @@ static u64 may_leave(const struct kvmft_net *net)
 		break;
 	}
 	return 0;
+}
+
+bool kvmft_net_may_send(struct kvmft_net *net)
+{
+	u64 limit = may_leave(net);
+
+	return limit && first(net, limit);
 }
 
 static int send_packet(struct socket *sock, struct kvmft_packet *packet)

@@ -147,11 +147,8 @@ static void put(struct kvmft_record *record, u32 state)
 /* The vCPU is between two instructions: what has been put is whole. */
 static void publish(struct kvmft_record *record)
 {
-	struct kvmft_engine *engine = &record->engine;
-
-	kvmft_log_publish(engine->log);
-	if (kvmft_log_used(engine->log) >= engine->transport->wake_at)
-		kvmft_transport_wake(engine->transport);
+	kvmft_log_publish(record->engine.log);
+	kvmft_transport_published(record->engine.transport);
 }
 
 static struct kvmft_entry *new_entry(struct kvmft_record *record, enum kvmft_entry_type type)

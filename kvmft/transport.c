@@ -82,6 +82,14 @@ void kvmft_transport_consumed(struct kvmft_transport *transport)
 		wake_up_all(&transport->wait);
 }
 
+void kvmft_transport_published(struct kvmft_transport *transport)
+{
+	/* Pairs with who sets @idle: either side sees what the other did. */
+	smp_mb();
+	if (READ_ONCE(transport->idle) || kvmft_log_used(&transport->log) >= transport->wake_at)
+		wake_up_all(&transport->wait);
+}
+
 u64 kvmft_transport_urge(struct kvmft_transport *transport)
 {
 	u64 head = transport->log.head;

@@ -37,6 +37,7 @@ struct kvmft_transport_ops {
  * @acked: recording: bytes of the log that are safe with a backup
  * @peer_seq: with a channel: entries that the peer has written, or replayed
  * @released: with a channel: bytes of the log whose outputs the primary has released
+ * @idle: recording: who reads the log has nothing to do, and wants to know of the first byte
  * @urgent: recording: up to here it is waited for that
  * @stalled: recording: the guest waits for who reads the log
  * @wanted: replaying: space in the ring that is waited for, or 0
@@ -57,6 +58,7 @@ struct kvmft_transport {
 	u64 peer_seq;
 	u64 released;
 	u64 urgent;
+	bool idle;
 	bool stalled;
 	size_t wanted;
 	bool stop;
@@ -91,6 +93,9 @@ __printf(3, 4) int kvmft_transport_fail(struct kvmft_transport *transport, int e
  */
 void kvmft_transport_wait_for_space(struct kvmft_transport *transport, size_t len);
 void kvmft_transport_consumed(struct kvmft_transport *transport);
+
+/* Recording: the engine has published entries. */
+void kvmft_transport_published(struct kvmft_transport *transport);
 
 /* Recording: all that has been published is to be acknowledged soon; returns how far that is. */
 u64 kvmft_transport_urge(struct kvmft_transport *transport);

@@ -186,7 +186,7 @@ static int set_kick(struct kvmft_net *net, struct kvmft_net_queue *queue, const 
 		if (IS_ERR(file))
 			return PTR_ERR(file);
 	}
-	return kvmft_net_watch(&queue->kick, file, queue == &net->queues[KVMFT_NET_TX] ?
+	return kvmft_net_watch(net, &queue->kick, file, queue == &net->queues[KVMFT_NET_TX] ?
 			       &net->tx_work : &net->rx_work, true);
 }
 
