@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Three hosts for raced claims: two with the sides of pairs, and one with the disk that both claim blocks of.
-
-	a (primary) ---- ab ---- b (backup)
-	      \\                 /
-	       ac ---- c ----- bc        LIO over iSCSI
+"""Raced claims, on the three hosts of sides.py.
 
 	with Hosts(racer) as hosts:
 	    hosts.boot()
@@ -13,20 +9,13 @@
 The hosts stay for all races.  What runs in them is selftests/racer.c, by scripts/lab/guest/race-side, and race-target.
 """
 
-import os
 import re
 import struct
 
 from . import paths
 from .host import Spec
+from .sides import BACKUP, NETWORKS, PORTALS, SIDES, Sides, environment
 from .topology import Topology
-
-NETWORKS = {'ab': {'a': '10.1.0.1/24', 'b': '10.1.0.2/24'},
-            'ac': {'a': '10.2.0.1/24', 'c': '10.2.0.3/24'},
-            'bc': {'b': '10.3.0.2/24', 'c': '10.3.0.3/24'}}
-PORTALS = {'a': '10.2.0.3', 'b': '10.3.0.3'}
-SIDES = {'a': 'primary', 'b': 'backup'}
-BACKUP = '10.1.0.2'
 
 # LIO of Linux 6.12, when a COMPARE AND WRITE meets a unit attention (the disk was reset): it gives back the semaphore
 # that is to be held by one such command at a time, without having taken it.  Not ours to mend.
@@ -36,32 +25,19 @@ ALLOWED = r'WARNING: .* at drivers/target/target_core_sbc\.c:[0-9]+ compare_and_
 RECORD = struct.Struct('<8sII16s16sQII')
 
 
-class Hosts:
+class Hosts(Sides):
     """The hosts, while they run."""
 
     def __init__(self, racer, patience=300, lifetime=1500, seed=1, sink=None):
         """patience: seconds that anything may take; lifetime: that the hosts may run."""
-        self.patience = patience
         guest = str(paths.SCRIPTS / 'lab' / 'guest')
-        environment = {name: os.environ[name] for name in ('KVMFT_KO',) if name in os.environ}
         hosts = {'c': Spec(command=[f'{guest}/race-target', *PORTALS.values()], smp=1, memory=512, timeout=lifetime,
                            allow=[ALLOWED])}
         for name in 'ba':
             hosts[name] = Spec(command=[f'{guest}/race-side', str(racer), SIDES[name], PORTALS[name], BACKUP],
-                               environment=environment, pmu=True, real_sleep=True, smp=1, memory=1024,
+                               environment=environment(), pmu=True, real_sleep=True, smp=1, memory=1024,
                                timeout=lifetime)
-        self.lab = Topology(hosts, NETWORKS, seed=seed, sink=sink)
-
-    def __enter__(self):
-        self.lab.__enter__()
-        return self
-
-    def __exit__(self, *exception):
-        self.lab.__exit__(*exception)
-
-    def wait(self, name, regex):
-        """Topology.wait(), with our patience."""
-        return self.lab.wait(name, regex, self.patience)
+        super().__init__(Topology(hosts, NETWORKS, seed=seed, sink=sink), patience)
 
     def boot(self):
         """Boot all, and wait until they can be given orders."""

@@ -1,11 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Three hosts for a protected guest: a primary, a backup, and one with the disk and a client.
-
-	a (primary) ---- ab ---- b (backup)
-	   |  \\                 /  |
-	   |   ac ---- c ----- bc   |
-	   |           |            |
-	   +---------- lan ---------+        the guest's network
+"""A protected guest, on the three hosts of sides.py; they are on the guest's network, lan, as well.
 
 	with Trio() as trio:
 	    for _ in range(3):
@@ -21,7 +15,7 @@ each reply checked.  The guest's service is scripts/linux-guest/service.c.
 
 The hosts stay from round to round; what differs is the pair: QEMUs, console, key, the arbiter's block, the client.  A
 host whose power was cut is booted again for the next.  What runs in the hosts is scripts/lab/guest/trio-side and
-trio-client.  KVMFT_KO and KVMFT_KERNEL in the environment are another module and another kernel for the sides.
+trio-client.  KVMFT_KERNEL in the environment is another kernel for the sides.
 """
 
 import os
@@ -30,16 +24,13 @@ import re
 from . import paths
 from .host import Spec
 from .messages import LabError
+from .sides import BACKUP, PORTALS, SIDES, Sides, environment
+from .sides import NETWORKS as BETWEEN
 from .topology import Topology
 
 ADDRESS = '10.9.0.2'
-NETWORKS = {'ab': {'a': '10.1.0.1/24', 'b': '10.1.0.2/24'},
-            'ac': {'a': '10.2.0.1/24', 'c': '10.2.0.3/24'},
-            'bc': {'b': '10.3.0.2/24', 'c': '10.3.0.3/24'},
-            'lan': {'a': '10.9.0.11/24', 'b': '10.9.0.12/24', 'c': '10.9.0.1/24'}}
-PORTALS = {'a': '10.2.0.3', 'b': '10.3.0.3'}
-SIDES = {'a': 'primary', 'b': 'backup'}
-WHERE = {'a': ['--connect', '10.1.0.2', '--align-us', '200'], 'b': ['--listen', '10.1.0.2']}
+NETWORKS = BETWEEN | {'lan': {'a': '10.9.0.11/24', 'b': '10.9.0.12/24', 'c': '10.9.0.1/24'}}
+WHERE = {'a': ['--connect', BACKUP, '--align-us', '200'], 'b': ['--listen', BACKUP]}
 
 # Exit statuses of kvmftctl: the other side is live; the guest ended on this side, without protection
 STOPPED, UNPROTECTED = 3, 4
@@ -47,7 +38,7 @@ STOPPED, UNPROTECTED = 3, 4
 STATUS = r'kvmft-trio: round {} ended with status ([0-9]+)'
 
 
-class Trio:
+class Trio(Sides):
     """The hosts, while they run."""
 
     def __init__(self, timeout_ms=20000, patience=900, seed=1, sink=None, lifetime=None, trace=False):
@@ -56,34 +47,21 @@ class Trio:
         timeout_ms is in the hosts' own time: that of an idle one runs with the wall's, that of a busy one many times
         slower.  lifetime: seconds of the wall's that hosts may run.  trace: the sides tell their module's trace.
         """
-        self.patience = patience
         self.trace = trace
         guest = str(paths.SCRIPTS / 'lab' / 'guest')
         lifetime = lifetime or 3 * patience
-        environment = {name: os.environ[name] for name in ('KVMFT_KO',) if name in os.environ}
         hosts = {'c': Spec(command=[f'{guest}/trio-client', ADDRESS, str(patience), *PORTALS.values()],
                            smp=1, memory=512, timeout=lifetime)}
         for name in 'ba':
             hosts[name] = Spec(command=[
                 f'{guest}/trio-side', SIDES[name], PORTALS[name], NETWORKS['lan'][name].split('/')[0], ADDRESS,
                 '--heartbeat-ms', '50', '--timeout-ms', str(timeout_ms), *WHERE[name]],
-                environment=environment, pmu=True, real_sleep=True, smp=1, memory=1536, timeout=lifetime,
+                environment=environment(), pmu=True, real_sleep=True, smp=1, memory=1536, timeout=lifetime,
                 kernel=os.environ.get('KVMFT_KERNEL'))
-        self.lab = Topology(hosts, NETWORKS, seed=seed, sink=sink)
+        super().__init__(Topology(hosts, NETWORKS, seed=seed, sink=sink), patience)
         self.round = 0
         self.asked = 0
         self._first = {}
-
-    def __enter__(self):
-        self.lab.__enter__()
-        return self
-
-    def __exit__(self, *exception):
-        self.lab.__exit__(*exception)
-
-    def wait(self, name, regex):
-        """Topology.wait(), with our patience."""
-        return self.lab.wait(name, regex, self.patience)
 
     # A round
 
