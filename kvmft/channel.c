@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Two threads at each end.  The sender alone sends: entries (primary), marks, farewell.  The
- * receiver alone receives: it fills the ring (backup), or empties it as the backup
- * acknowledges (primary).
+ * Two threads at each end.  The sender sends: entries (primary), marks, farewell.  The receiver
+ * alone receives: it fills the ring (backup), or empties it as the backup acknowledges
+ * (primary).  The backup's sends a mark for what it has put into the ring itself, unless that
+ * would have it wait: the primary's guest waits for it.
  *
  * Zero copy: TCP gets the ring's pages.  What has been sent stays in the ring until the backup
  * has acknowledged it; by then TCP here has seen that all of it arrived, and does not look at
@@ -15,6 +16,8 @@
  * A peer is silent when no valid message came from it for the time-out; while this side keeps
  * it from sending, it is not.  A backup stands still when for the time-out it neither took
  * anything nor replayed, and the guest waited for it: its threads may live, but its VMM does not.
+ *
+ * Locking: send_lock is around each message that is sent.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -62,6 +65,8 @@
  * @text: why, for people
  * @left: the peer has said farewell; written by the receiver
  * @closing: the sender has sent all, the receiver is to stop
+ * @send_lock: protects @out, @marked, @marked_at and @gone
+ * @gone: farewell has been said: nothing is sent any more
  * @out: messages sent
  * @in: messages received
  * @sent: primary: bytes of the log sent; written by the sender
@@ -89,6 +94,8 @@ struct channel {
 	char text[KVMFT_WIRE_TEXT_MAX + 1];
 	bool left;
 	bool closing;
+	struct mutex send_lock; /* see above */
+	bool gone;
 	u64 out;
 	u64 in;
 	u64 sent;
@@ -137,6 +144,7 @@ static int send_bytes(struct channel *ch, struct kvec *vec, size_t nr, size_t le
 {
 	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | flags };
 
+	lockdep_assert_held(&ch->send_lock);
 	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, vec, nr, len);
 	return send_all(ch, &msg);
 }
@@ -232,8 +240,8 @@ static int send_mark(struct channel *ch)
 	mark.seq = cpu_to_le64(READ_ONCE(*ch->transport.seq));
 	mark.released = is_primary(ch) ? cpu_to_le64(READ_ONCE(ch->transport.released)) : 0;
 	ret = send_message(ch, KVMFT_WIRE_MARK, &mark, sizeof(mark));
-	ch->marked = bytes;
-	ch->marked_at = jiffies;
+	WRITE_ONCE(ch->marked, bytes);
+	WRITE_ONCE(ch->marked_at, jiffies);
 	if (!is_primary(ch))
 		WRITE_ONCE(ch->transport.acked, bytes);
 	return ret;
@@ -253,10 +261,13 @@ static void send_bye(struct channel *ch, u32 reason, const char *text)
 	};
 	u32 crc;
 
+	mutex_lock(&ch->send_lock);
+	ch->gone = true;
 	kvmft_wire_begin(&header, KVMFT_WIRE_BYE, ch->out++, sizeof(bye) + len);
 	crc = kvmft_crc32c(kvmft_wire_crc(&header), &bye, sizeof(bye));
 	kvmft_wire_end(&header, kvmft_crc32c(crc, text, len));
 	kernel_sendmsg(ch->sock, &msg, vec, ARRAY_SIZE(vec), sizeof(header) + sizeof(bye) + len);
+	mutex_unlock(&ch->send_lock);
 }
 
 /* Has the session ended, and is it known why? */
@@ -282,15 +293,21 @@ static bool has_work(const struct channel *ch)
 	if (is_primary(ch))
 		return READ_ONCE(t->log.head) - ch->sent >= SEND_SIZE ||
 		       READ_ONCE(t->urgent) > ch->sent;
-	return READ_ONCE(t->log.head) != ch->marked;
+	return READ_ONCE(t->log.head) != READ_ONCE(ch->marked);
 }
 
 /* The primary's log is over: all of it has to arrive. */
 static void send_rest(struct channel *ch)
 {
 	struct kvmft_transport *t = &ch->transport;
+	int ret;
 
-	if (!is_primary(ch) || send_entries(ch))
+	if (!is_primary(ch))
+		return;
+	mutex_lock(&ch->send_lock);
+	ret = send_entries(ch);
+	mutex_unlock(&ch->send_lock);
+	if (ret)
 		return;
 	if (!wait_event_idle_timeout(t->wait, READ_ONCE(ch->transport.acked) == ch->sent ||
 				     READ_ONCE(t->error) || READ_ONCE(ch->left), ch->timeout))
@@ -349,7 +366,7 @@ static void take_nap(struct channel *ch, bool first, long timeout)
 static void wait_for_work(struct channel *ch)
 {
 	if (!is_unsent(ch))
-		take_nap(ch, true, ch->marked_at + ch->heartbeat - jiffies);
+		take_nap(ch, true, READ_ONCE(ch->marked_at) + ch->heartbeat - jiffies);
 	if (is_unsent(ch))
 		take_nap(ch, false, SEND_DELAY);
 }
@@ -362,9 +379,11 @@ static void send_log(struct channel *ch)
 
 	do {
 		over = is_over(ch);
+		mutex_lock(&ch->send_lock);
 		ret = is_primary(ch) ? send_entries(ch) : 0;
 		if (!ret)
 			ret = send_mark(ch);
+		mutex_unlock(&ch->send_lock);
 		if (!ret && !over)
 			wait_for_work(ch);
 	} while (!ret && !over && !READ_ONCE(t->error) && !READ_ONCE(ch->left));
@@ -377,7 +396,10 @@ static int send_thread(void *data)
 	int error;
 
 	complete(&ch->running);
-	if (!send_message(ch, KVMFT_WIRE_HELLO, &ch->hello, sizeof(ch->hello)))
+	mutex_lock(&ch->send_lock);
+	error = send_message(ch, KVMFT_WIRE_HELLO, &ch->hello, sizeof(ch->hello));
+	mutex_unlock(&ch->send_lock);
+	if (!error)
 		wait_event_idle(t->wait, READ_ONCE(ch->greeted) || READ_ONCE(t->error) ||
 				READ_ONCE(t->stop));
 	if (READ_ONCE(ch->greeted))
@@ -460,6 +482,21 @@ static int take_entries(struct channel *ch, u32 len)
 	return 0;
 }
 
+/* Backup: what has been put into the ring.  If that is not possible at once, the sender does it. */
+static int acknowledge(struct channel *ch)
+{
+	int ret = 0;
+
+	if (!mutex_trylock(&ch->send_lock))
+		return 0;
+	/* Its own hello comes first. */
+	if (ch->out && !ch->gone && !is_over(ch) && !kvmft_transport_error(&ch->transport) &&
+	    sk_stream_memory_free(ch->sock->sk))
+		ret = send_mark(ch);
+	mutex_unlock(&ch->send_lock);
+	return ret;
+}
+
 /* Primary: the backup says that it has so many bytes, and replayed so many entries. */
 static bool stands_still(struct channel *ch, u64 bytes, u64 seq)
 {
@@ -529,7 +566,7 @@ static int receive(struct channel *ch)
 		ret = take_hello(ch);
 		break;
 	case KVMFT_WIRE_ENTRIES:
-		ret = take_entries(ch, len);
+		ret = take_entries(ch, len) ?: acknowledge(ch);
 		break;
 	case KVMFT_WIRE_MARK:
 		ret = take_mark(ch);
@@ -659,6 +696,7 @@ static struct channel *make(struct socket *sock, const struct kvmft_channel_conf
 	ch->heartbeat = msecs_to_jiffies(config->heartbeat_ms);
 	ch->timeout = msecs_to_jiffies(config->timeout_ms);
 	init_completion(&ch->running);
+	mutex_init(&ch->send_lock);
 	ch->heard = jiffies;
 	ch->moved = jiffies;
 	ch->marked_at = jiffies;
