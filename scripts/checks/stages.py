@@ -191,4 +191,7 @@ def debug_stages():
             stage = _host_stage(name, plan[name], ('debug-build', 'programs'),
                                 extra, 'debug-', DEBUG_SLOWER, ['kmemleak'])
             found.append(stage)
+    found.append(Stage('debug-power-cut', _shell(
+        f'KVMFT_KERNEL={DEBUG}/kernel KVMFT_KO={module} exec selftests/hosts/power-cut power'),
+        5400, ('debug-build', 'programs')))
     return found
