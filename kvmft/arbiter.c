@@ -34,10 +34,8 @@
 typedef int execute_fn(struct scsi_device *scsi, const unsigned char *cdb, blk_opf_t opf,
 		       void *data, unsigned int len, int timeout, int retries,
 		       const struct scsi_exec_args *args);
-typedef int is_sdev_fn(const struct device *dev);
 
 static_assert(__same_type(scsi_execute_cmd, execute_fn));
-static_assert(__same_type(scsi_is_sdev_device, is_sdev_fn));
 
 /**
  * struct kvmft_arbiter - see the top of the header
@@ -192,20 +190,22 @@ enum kvmft_claim_verdict kvmft_arbiter_claim(struct kvmft_arbiter *arbiter, char
 }
 
 #if IS_MODULE(CONFIG_SCSI)
-#define scsi_function(type, name)	((type *)kvmft_symbol_lookup("scsi_mod", #name))
+#define scsi_symbol(type, name)	((type *)kvmft_symbol_lookup("scsi_mod", #name))
 #else
-#define scsi_function(type, name)	(&(name))
+#define scsi_symbol(type, name)	(&(name))
 #endif
 
-/* The SCSI disk that @bdev is on; NULL: none. */
+/*
+ * The SCSI disk that @bdev is on; NULL: none.  No function of scsi_mod is called for it: a disk of
+ * another kind does not keep that loaded.
+ */
 static struct scsi_device *scsi_of(const struct block_device *bdev)
 {
-	is_sdev_fn *is_sdev_device = scsi_function(is_sdev_fn, scsi_is_sdev_device);
+	const struct bus_type *bus = scsi_symbol(const struct bus_type, scsi_bus_type);
 	struct device *parent = disk_to_dev(bdev->bd_disk)->parent;
 
-	if (!is_sdev_device || !parent || !is_sdev_device(parent))
-		return NULL;
-	return to_scsi_device(parent);
+	/* Of the devices on this bus disks have the kind that is for them: sd_probe() in sd.c. */
+	return bus && parent && parent->bus == bus ? to_scsi_device(parent) : NULL;
 }
 
 /* The SCSI disk below @disk, and where on it @block is. */
@@ -220,7 +220,7 @@ static int find_block(struct kvmft_arbiter *arbiter, struct file *disk, u64 bloc
 		return refuse(-ENOTBLK, "not a block device");
 	bdev = I_BDEV(inode);
 	arbiter->scsi = scsi_of(bdev);
-	arbiter->execute = scsi_function(execute_fn, scsi_execute_cmd);
+	arbiter->execute = scsi_symbol(execute_fn, scsi_execute_cmd);
 	if (!arbiter->scsi || !arbiter->execute)
 		return refuse(-EOPNOTSUPP, "not a SCSI disk");
 	arbiter->size = bdev_logical_block_size(bdev);
