@@ -5,6 +5,7 @@
 #	make modules_install	install it for that kernel
 #	make check		set the lab up and run every test
 #	make check-debug	the module's tests on a kernel with KASAN, lockdep, kmemleak
+#	make check-kernels	by DKMS, on the oldest and the newest kernel that is supported
 #	make stress N=200	insmod/rmmod rounds beside guests that are not ours
 #	make soak-replay N=20	record Linux guests, replay each twice
 #	make soak N=100		faults against protected guests, round after round
@@ -25,6 +26,9 @@ KMODS ?= $(firstword $(wildcard /lib/modules/$(KVER)/kernel) \
 		     $(shell scripts/lab/lab kernel --modules $(KVER) 2>/dev/null))
 VMLINUX ?= $(firstword $(wildcard $(KDIR)/vmlinux) /sys/kernel/btf/vmlinux)
 
+# The series whose KVM the hooks are written for; ANY_KERNEL=1 tries another.
+SERIES := $(shell sed -n 's/^BUILD_EXCLUSIVE_KERNEL="\(.*\)"/\1/p' dkms.conf)
+
 all: modules
 
 modules modules_install: kvmft/layout.h
@@ -35,9 +39,13 @@ kvmft/layout.h: FORCE
 		echo "$(KDIR): no build directory of a kernel." >&2; \
 		echo "Install linux-headers for the running kernel, or say make KDIR=..." >&2; \
 		exit 1; }
+	@test -n "$(ANY_KERNEL)" || echo "$(KVER)" | grep -qE '$(SERIES)' || { \
+		echo "kvmft is for kernels whose release matches $(SERIES), this is $(KVER)." >&2; \
+		echo "Documentation/extending.rst says what another takes; make ANY_KERNEL=1 tries." >&2; \
+		exit 1; }
 	@scripts/layout/layout --kernel $(KVER) --vmlinux $(VMLINUX) --modules "$(KMODS)" --output $@
 
-check check-debug stress soak-replay soak claims bench:
+check check-debug check-kernels stress soak-replay soak claims bench:
 	scripts/$@ $(if $(N),--rounds $(N))
 
 demo:
@@ -54,4 +62,4 @@ clean:
 	$(RM) -r kvmft/layout.h build
 
 FORCE:
-.PHONY: all modules modules_install check check-debug stress soak-replay soak claims bench demo fuzz style clean FORCE
+.PHONY: all modules modules_install check check-debug check-kernels stress soak-replay soak claims bench demo fuzz style clean FORCE

@@ -41,6 +41,9 @@ def setup(arguments):
 
 def about_kernel(arguments):
     """lab kernel"""
+    if arguments.what == 'available':
+        print('\n'.join(kernel.available()))
+        return 0
     found = kernel.find(arguments.kernel)
     if arguments.what:
         value = getattr(found, arguments.what)

@@ -113,6 +113,8 @@ def parser():
     for name in ('version', 'headers', 'modules', 'image', 'directory'):
         what.add_argument(f'--{name}', action='store_const', dest='what',
                           const=name)
+    what.add_argument('--available', action='store_const', dest='what', const='available',
+                      help='those in the archive, oldest first')
     about.set_defaults(function=commands.about_kernel)
     return top
 
