@@ -13,6 +13,8 @@
 #	make demo		a host dies, and a client does not notice: three hosts
 #	make bench		what exits, recording, a backup and a take-over cost
 #	make fuzz N=10		any bytes for the readers of logs, minutes of CPU time
+#	make install		kvmftctl, units, documents; DESTDIR=DIR for a package
+#	make deb		a Debian package, with the module's source for DKMS
 #	make style		checkpatch, sparse, warnings, layers
 #	make clean
 #
@@ -57,9 +59,24 @@ fuzz:
 style:
 	scripts/style/run
 
+# All but the module: that is modules_install, or DKMS, which "make deb" leaves it to.
+PREFIX ?= /usr
+
+install:
+	install -d $(DESTDIR)$(PREFIX)/lib/kvmft/ctl $(DESTDIR)$(PREFIX)/sbin \
+		$(DESTDIR)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/kvmft
+	install scripts/kvmftctl $(DESTDIR)$(PREFIX)/lib/kvmft
+	install -m 644 $(filter-out %/paper.py, $(wildcard scripts/ctl/*.py)) $(DESTDIR)$(PREFIX)/lib/kvmft/ctl
+	ln -sf ../lib/kvmft/kvmftctl $(DESTDIR)$(PREFIX)/sbin/kvmftctl
+	install -m 644 scripts/systemd/*.service $(DESTDIR)/lib/systemd/system
+	install -m 644 README Documentation/*.rst $(DESTDIR)$(PREFIX)/share/doc/kvmft
+
+deb:
+	scripts/deb
+
 clean:
 	$(if $(KVER),$(MAKE) -C $(KDIR) M=$(CURDIR) $@)
 	$(RM) -r kvmft/layout.h build
 
 FORCE:
-.PHONY: all modules modules_install check check-debug check-kernels stress soak-replay soak claims bench demo fuzz style clean FORCE
+.PHONY: all modules modules_install check check-debug check-kernels stress soak-replay soak claims bench demo fuzz style install deb clean FORCE

@@ -140,6 +140,7 @@ def _build_stages():
         Stage('runner', ['scripts/checks/selftest'], 120),
         Stage('kvmftctl', ['scripts/ctl/selftest-ctl'], 300),
         Stage('campaign', ['scripts/campaign/selftest'], 120),
+        Stage('package', ['scripts/package/selftest'], 120, ('setup',)),
         Stage('style', ['scripts/style/run'], 600, ('setup',), tap=False,
               passes=r'style: (\S+): ok'),
         Stage('kunit', ['scripts/kunit/run'], 3600, ('setup',)),
