@@ -11,6 +11,7 @@
 #	make soak N=100		faults against protected guests, round after round
 #	make claims N=500	pairs on two hosts claim blocks of a shared disk, faults included
 #	make demo		a host dies, and a client does not notice: three hosts
+#	make demo-replay	a guest is recorded, replayed, and replayed by an altered log
 #	make bench		what exits, recording, a backup and a take-over cost
 #	make fuzz N=10		any bytes for the readers of logs, minutes of CPU time
 #	make install		kvmftctl, units, documents; DESTDIR=DIR for a package
@@ -53,6 +54,9 @@ check check-debug check-kernels stress soak-replay soak claims bench:
 demo:
 	scripts/demo
 
+demo-replay:
+	scripts/demo replay
+
 fuzz:
 	selftests/fuzz/run --minutes $(or $(N),10)
 
@@ -79,4 +83,4 @@ clean:
 	$(RM) -r kvmft/layout.h build
 
 FORCE:
-.PHONY: all modules modules_install check check-debug check-kernels stress soak-replay soak claims bench demo fuzz style install deb clean FORCE
+.PHONY: all modules modules_install check check-debug check-kernels stress soak-replay soak claims bench demo demo-replay fuzz style install deb clean FORCE

@@ -161,6 +161,9 @@ def check_stages():
         *_selftest_scripts('lab', ('setup',)),
         *_selftest_scripts('hosts', ready),
         *_kvm_stages(),
+        # What scripts/demo replay shows: it builds first, which others' hosts would not like
+        Stage('demo-replay', [str(LAB), 'run', '--name', 'demo-replay', '--pmu', '--real-sleep', '--timeout', '900',
+                              '--env', 'KVMFT_KO', '--', 'scripts/lab/guest/replay-show'], 960, ready, tap=False),
         # The plan ends with short ones, so that both processors stay busy
         *hosts,
     ]
