@@ -48,7 +48,7 @@ class Session:
 
     def state(self):
         """As everybody else sees it, too."""
-        return uapi.State[(read_attribute(f'session{self.id}', 'state') or 'ended').upper()]
+        return uapi.named(uapi.State, read_attribute(f'session{self.id}', 'state') or 'ended')
 
     def reason(self):
         """What the module says of the session's end, "" when nothing."""

@@ -26,7 +26,7 @@ UNPROTECTED = 4             # ... and was live: the guest ended here
 
 MAGIC = b'kvmftctl pair 1\n'
 NONCE, IDENTITY = 32, 16
-NAMES = {uapi.Role.PRIMARY: 'primary', uapi.Role.BACKUP: 'backup'}
+NAMES = uapi.NAMES[uapi.Role]
 
 
 def address(text):

@@ -46,10 +46,28 @@ class End(enum.IntEnum):
     UNSUPPORTED = 10
 
 
+class Mode(enum.IntEnum):
+    """enum kvmft_mode"""
+    COUNT = 0
+    RECORD = 1
+    REPLAY = 2
+
+
 class Role(enum.IntEnum):
     """enum kvmft_role"""
     PRIMARY = 1
     BACKUP = 2
+
+
+# {value: name} of each, as sysfs has them: kvmft/names.h is the module's list
+NAMES = {kind: {value: value.name.lower().replace('_', '-') for value in kind}
+         for kind in (Verdict, State, End, Mode, Role)}
+NAMES[Role][0] = 'none'
+
+
+def named(kind, name):
+    """The value of that name; None for one that only a later module has."""
+    return next((value for value, known in NAMES[kind].items() if known == name), None)
 
 
 class Layout:
