@@ -139,6 +139,7 @@ def _build_stages():
               ('setup',), tap=False),
         Stage('runner', ['scripts/checks/selftest'], 120),
         Stage('kvmftctl', ['scripts/ctl/selftest-ctl'], 300),
+        Stage('kvmftctl-verbs', ['scripts/ctl/selftest-verbs'], 120),
         Stage('campaign', ['scripts/campaign/selftest'], 120),
         Stage('package', ['scripts/package/selftest'], 120, ('setup',)),
         Stage('style', ['scripts/style/run'], 600, ('setup',), tap=False,

@@ -9,6 +9,7 @@ import os
 import struct
 
 from .messages import USAGE, CtlError
+from .uapi import NAMES, Role
 
 MAGIC = b'kvmftarb'
 RECORD = struct.Struct('<8sII16s16sQII')
@@ -50,6 +51,17 @@ class Arbiter:
                 return page[:RECORD.size]
         except OSError as error:
             raise CtlError(f'block {self.block} of {self.path} can not be read: {error.strerror}') from None
+
+    def contents(self):
+        """What the block has, in words, and whether a pair may use it."""
+        record = self._read()
+        magic, version, _crc, _session, _instance, generation, winner, _reserved = RECORD.unpack(record)
+        if not any(record):
+            return True, 'blank'
+        if magic != MAGIC:
+            return False, 'not kvmft\'s'
+        last = f', the {NAMES[Role][winner]} went live last' if winner in (Role.PRIMARY, Role.BACKUP) else ''
+        return True, f'the record of a pair, version {version}, generation {generation}{last}'
 
     def generation(self, session):
         """Which one a pair of that session begins with: the block's; whether it may is for the module to say."""

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-from . import arbiter, pair, status
+from . import arbiter, check, dump, events, metrics, pair, status
 from .messages import USAGE, CtlError, say
 from .run import Recording, Replaying
 from .uapi import ALIGN_US_MAX, HEARTBEAT_MS_MAX, TIMEOUT_MS_MAX
@@ -69,8 +69,24 @@ def _backup(arguments):
     return _pair(pair.Backup, arguments.listen, arguments)
 
 
-def _status(_arguments):
-    return status.show()
+def _status(arguments):
+    return status.show(arguments.json)
+
+
+def _dump(_arguments):
+    return dump.show()
+
+
+def _events(arguments):
+    return events.show(arguments.now)
+
+
+def _metrics(_arguments):
+    return metrics.show()
+
+
+def _check(arguments):
+    return check.show(arguments.disk)
 
 
 def _read_log(name, path, *more):
@@ -97,9 +113,11 @@ def _log_stat(arguments):
 
 def parser():
     """The command line's grammar, the QEMU command apart."""
-    top = argparse.ArgumentParser(prog='kvmftctl', description='Record and replay KVM guests; see '
-                                  'Documentation/kvmftctl.rst.')
-    verbs = top.add_subparsers(dest='verb', required=True, metavar='COMMAND')
+    top = argparse.ArgumentParser(prog='kvmftctl', usage='kvmftctl [-h] [COMMAND ...]',
+                                  description='Protect, record and replay KVM guests; see '
+                                  'Documentation/kvmftctl.rst. Without a COMMAND: status.')
+    top.set_defaults(function=_status, takes_command=False, json=False)
+    verbs = top.add_subparsers(dest='verb', metavar='COMMAND', prog='kvmftctl')
 
     record = verbs.add_parser('record', help='run a guest in QEMU and record it',
                               usage='kvmftctl record [options] -o FILE -- qemu-system-x86_64 ...')
@@ -144,17 +162,30 @@ def parser():
         verb.add_argument('--every', type=_every, default=0, metavar='S',
                           help='show it every S seconds (1 on a terminal, else 10)')
 
-    state = verbs.add_parser('status', help='show the module and its sessions')
-    state.set_defaults(function=_status, takes_command=False)
+    state = verbs.add_parser('status', help='show the module, its counters and its sessions, as without a COMMAND')
+    state.add_argument('--json', action='store_true', help='with every attribute, for programs')
+    state.set_defaults(function=_status)
+
+    verbs.add_parser('dump', help='print a line for each session, for programs').set_defaults(function=_dump)
+
+    changes = verbs.add_parser('events', help='print what exists, then each change as it comes')
+    changes.add_argument('--now', action='store_true', help='end after what exists')
+    changes.set_defaults(function=_events)
+
+    verbs.add_parser('metrics', help='print figures for Prometheus').set_defaults(function=_metrics)
+
+    needs = verbs.add_parser('check', help='tell what this host lacks')
+    needs.add_argument('--disk', metavar='DISK[:BLOCK]', help='and whether this can be an arbiter')
+    needs.set_defaults(function=_check)
 
     log = verbs.add_parser('log', help='read a log')
     log_verbs = log.add_subparsers(dest='log_verb', required=True, metavar='COMMAND')
     dump = log_verbs.add_parser('dump', help='print its entries')
     dump.add_argument('--first', type=_entry_number, metavar='N', help='from entry N on')
     dump.add_argument('--last', type=_entry_number, metavar='N', help='up to entry N')
-    dump.set_defaults(function=_log_dump, takes_command=False)
+    dump.set_defaults(function=_log_dump)
     figures = log_verbs.add_parser('stat', help='print how much of what is in it')
-    figures.set_defaults(function=_log_stat, takes_command=False)
+    figures.set_defaults(function=_log_stat)
     for verb in (dump, figures):
         verb.add_argument('file', metavar='FILE')
     return top
@@ -173,7 +204,7 @@ def parse(words):
         if arguments.attach and command is not None:
             grammar.error('there is either a QEMU command or --attach')
     elif command is not None:
-        grammar.error(f'{arguments.verb} takes no QEMU command')
+        grammar.error(f'{arguments.verb or "status"} takes no QEMU command')
     return arguments
 
 

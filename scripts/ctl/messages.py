@@ -3,9 +3,10 @@
 
 import errno
 import os
+import re
 import sys
 
-from .uapi import ALIGN_US_MAX, End
+from .uapi import ALIGN_US_MAX, End, State
 
 FAILED = 1
 USAGE = 2
@@ -142,6 +143,46 @@ _ENDS = {
 }
 
 
+_STATES = {
+    State.ARMED: 'set up; the guest has not begun',
+    State.COUNTING: {
+        'counting': 'the guest\'s branches are counted',
+        'recording': 'the guest is recorded',
+        'replaying': 'the guest runs by its log',
+        'protecting': 'the guest runs here, and is protected',
+        'following': 'the primary\'s guest is replayed as it runs',
+    },
+    State.ENDED: 'it is over',
+    State.CLAIMING: 'this side is alone: its guest stands still until the arbiter has decided',
+    State.LIVE: 'this side is alone: its guest runs on, without protection',
+    State.STOPPED: 'the other side is live: the guest never runs again here',
+}
+
+_ANEW = 'start the guest anew as a pair'
+
+_NEXT_IN = {
+    State.CLAIMING: 'see that this host reaches the arbiter\'s disk; it is asked every second',
+    State.LIVE: f'{_ANEW} to have it protected again, and see what became of the other host',
+    State.STOPPED: 'end kvmftctl and QEMU of this side',
+}
+
+_NEXT_AFTER = {
+    End.VM_DESTROYED: 'see what QEMU said',
+    End.VCPU_ADDED: 'leave "-smp" out of QEMU\'s command line',
+    End.DIVERGED: {
+        'replaying': 'give QEMU the command line of the recording; if it was that, keep the log and the kernel log',
+        'following': 'compare QEMU\'s command lines; if they are the same, keep the kernel logs of both hosts; '
+                     f'the primary\'s guest goes on without protection: {_ANEW}',
+    },
+    End.LOG_ERROR: {
+        'replaying': '"kvmftctl log stat FILE" shows how far the log goes',
+        'protecting': f'the guest runs on without protection: see what became of the backup\'s host, and {_ANEW}',
+        'following': f'nobody has taken over: see what became of the primary\'s host, and {_ANEW}',
+    },
+    End.UNSUPPORTED: 'change QEMU\'s command line: Documentation/kvmftctl.rst has what it needs',
+}
+
+
 class CtlError(Exception):
     """Something the user has to know of; carries the exit status."""
 
@@ -177,8 +218,27 @@ def describe_end(doing, value):
     except (ValueError, KeyError):
         return f'the session ended for a reason that this kvmftctl does not know ({value})'
     if isinstance(known, dict):
-        known = known[doing]
+        known = known.get(doing, 'its log failed')
     return known.format(doing=doing)
+
+
+def describe_state(state, doing):
+    """What a session's state means to its guest."""
+    known = _STATES.get(state, 'a state that this kvmftctl does not know')
+    return known.get(doing, '') if isinstance(known, dict) else known
+
+
+def next_step(state, doing, end):
+    """What to do about a session in that state; "" for nothing, or where describe_end() says it."""
+    if state != State.ENDED:
+        return _NEXT_IN.get(state, '')
+    known = _NEXT_AFTER.get(end, '')
+    return known.get(doing, '') if isinstance(known, dict) else known
+
+
+def with_errors(text):
+    """The module's words, its "error -28" with a name."""
+    return re.sub(r'\berror -(\d+)\b', lambda found: f'{found[0]}: {os.strerror(int(found[1]))}', text)
 
 
 def say(message):

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
-"""For kvmftctl's test: a QEMU and a module made of paper, and who runs kvmftctl with them."""
+"""For kvmftctl's tests: results, a QEMU, a module and its sysfs made of paper, and who runs kvmftctl with them."""
 
 import contextlib
 import errno
 import io
 import os
 import pathlib
+import re
+import shutil
 import signal
 import stat
 import threading
 import time
 import types
 
-from . import qemu, run, uapi
+from . import module, qemu, run, uapi
 from .messages import CallError, CtlError
 
 KVM = ['-accel', 'kvm', '-machine', 'pc,smm=off']
@@ -95,6 +97,102 @@ for _ in range(300):
 
 # What QEMU is told when all is well
 TOLD = ['qmp_capabilities', 'getfd', 'cont', 'quit']
+
+
+class Tap:
+    """Results."""
+
+    def __init__(self):
+        self.count = self.failed = 0
+        print('TAP version 13', flush=True)
+
+    def ok(self, good, name, detail=''):
+        """One result; the detail is shown when it is bad."""
+        self.count += 1
+        self.failed += not good
+        print(f'{"ok" if good else "not ok"} {self.count} - {name}', flush=True)
+        if not good:
+            for line in str(detail).splitlines():
+                print(f'# {line}', flush=True)
+
+    def equal(self, found, wanted, name):
+        """Whether found is what was wanted."""
+        self.ok(found == wanted, name, f'found  {found!r}\nwanted {wanted!r}')
+
+    def finds(self, pattern, text, name):
+        """Whether the pattern is in the text."""
+        self.ok(re.search(pattern, text, re.M), name, f'no /{pattern}/ in:\n{text}')
+
+    def finish(self):
+        """The plan; returns the exit status."""
+        print(f'1..{self.count}', flush=True)
+        return 1 if self.failed else 0
+
+
+def refusal(function, *arguments):
+    """(exit status, words) of what is refused; None if it is not."""
+    error = io.StringIO()
+    with contextlib.redirect_stderr(error):
+        try:
+            function(*arguments)
+        except CtlError as refused:
+            return refused.status, str(refused)
+        except SystemExit as ended:
+            return ended.code, error.getvalue()
+    return None
+
+
+class Sysfs:
+    """The module's directory in sysfs; kvmftctl looks there while it is in use."""
+
+    MODULE = {'api_version': uapi.API_VERSION, 'sessions': 0, 'hooks': 0, 'counter/verdict': 'exact',
+              'counter/reason': '', 'counter/windows': 12, 'counter/wrong': 0, 'counter/stops': 64,
+              'counter/lost': 0, 'counter/skid_max': 1812, 'counter/skid_histogram': '0 3\n1024 61'}
+    SESSION = {'state': 'counting', 'end': 'none', 'mode': 'count', 'role': 'none', 'arbiter': '', 'reason': ''} | \
+        dict.fromkeys('exits cond taken stop_at stopped_at overflows lost spurious seq log_bytes inputs landings '
+                      'digests acked peer_seq copied packets_held bytes_held packets_sent packets_resent '
+                      'packets_dropped lag_max'.split(), 0)
+
+    def __init__(self, root):
+        self.root = root
+        self.saved = module.SYSFS
+
+    def __enter__(self):
+        module.SYSFS = self.root
+        return self
+
+    def __exit__(self, *_):
+        module.SYSFS = self.saved
+
+    def write(self, attributes):
+        """Some, by their paths."""
+        for path, value in attributes.items():
+            file = self.root / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # At once, as the kernel changes them
+            fresh = file.with_name('.fresh')
+            fresh.write_text(f'{value}\n', 'utf-8')
+            fresh.rename(file)
+
+    def load(self, **counter):
+        """The module is there; counter: of its verdict, what differs."""
+        self.write(self.MODULE | {f'counter/{name}': value for name, value in counter.items()})
+        return self
+
+    def session(self, number, **attributes):
+        """A session, all of it at once, with these attributes."""
+        place = self.root / 'making'
+        self.write({f'making/{name}': value for name, value in (self.SESSION | attributes).items()})
+        place.rename(self.root / f'session{number}')
+        return self
+
+    def change(self, number, **attributes):
+        """Some attributes of a session."""
+        self.write({f'session{number}/{name}': value for name, value in attributes.items()})
+
+    def close(self, number):
+        """The session is gone."""
+        shutil.rmtree(self.root / f'session{number}')
 
 
 class Paper:
