@@ -68,12 +68,15 @@ PREFIX ?= /usr
 
 install:
 	install -d $(DESTDIR)$(PREFIX)/lib/kvmft/ctl $(DESTDIR)$(PREFIX)/sbin \
-		$(DESTDIR)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/kvmft
+		$(DESTDIR)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/kvmft \
+		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install scripts/kvmftctl $(DESTDIR)$(PREFIX)/lib/kvmft
 	install -m 644 $(filter-out %/paper.py, $(wildcard scripts/ctl/*.py)) $(DESTDIR)$(PREFIX)/lib/kvmft/ctl
 	ln -sf ../lib/kvmft/kvmftctl $(DESTDIR)$(PREFIX)/sbin/kvmftctl
 	install -m 644 scripts/systemd/*.service $(DESTDIR)/lib/systemd/system
 	install -m 644 README Documentation/*.rst $(DESTDIR)$(PREFIX)/share/doc/kvmft
+	install -m 644 Documentation/kvmftctl.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 scripts/completion/kvmftctl $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 
 deb:
 	scripts/deb
