@@ -39,6 +39,7 @@
 #include "channel.h"
 #include "checksum.h"
 #include "entry.h"
+#include "trace.h"
 
 /* Memory of the ring; all that is published fits into one message. */
 #define RING_SIZE	KVMFT_WIRE_ENTRIES_MAX
@@ -518,6 +519,8 @@ static int take_mark(struct channel *ch)
 			    "the backup has stood still for %u ms, and kept the guest waiting",
 			    jiffies_to_msecs(ch->timeout));
 	WRITE_ONCE(ch->transport.peer_seq, seq);
+	trace_kvmft_mark(ch->transport.id, is_primary(ch) ? KVMFT_ROLE_PRIMARY : KVMFT_ROLE_BACKUP,
+			 READ_ONCE(*ch->transport.seq), seq, bytes);
 	if (!is_primary(ch)) {
 		WRITE_ONCE(ch->transport.released, le64_to_cpu(mark->released));
 		return 0;

@@ -25,6 +25,7 @@ void *kvmft_engine_alloc(size_t size, enum kvmft_mode mode, struct kvmft_vcpu *v
 	engine->vcpu = vcpu;
 	engine->transport = transport;
 	engine->log = &transport->log;
+	transport->id = vcpu->id;
 	transport->seq = &engine->progress.seq;
 	kvmft_codec_init(&engine->codec);
 	return engine;
@@ -61,6 +62,12 @@ void kvmft_engine_end(struct kvmft_engine *engine, enum kvmft_end end, const cha
 	}
 	engine->end = end;
 	engine->vcpu->owner->ended(engine->vcpu, end);
+}
+
+enum kvmft_stall kvmft_engine_lacks(const struct kvmft_engine *engine)
+{
+	return kvmft_log_space(engine->log) < KVMFT_RING_RESERVE ? KVMFT_STALL_LOG :
+								   KVMFT_STALL_LAG;
 }
 
 static int note_page(void *ctx, u64 addr, u64 hash)

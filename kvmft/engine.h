@@ -101,6 +101,9 @@ void kvmft_engine_free(struct kvmft_engine *engine);
 __printf(3, 4) void kvmft_engine_end(struct kvmft_engine *engine, enum kvmft_end end,
 				     const char *fmt, ...);
 
+/* Recording: why the guest may not go on at a boundary, if it may not. */
+enum kvmft_stall kvmft_engine_lacks(const struct kvmft_engine *engine);
+
 /**
  * struct kvmft_page - a page of guest memory that is not zero
  * @addr: guest physical address

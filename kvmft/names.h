@@ -49,6 +49,19 @@
 	{ KVMFT_FATE_SENT,	"sent" },			\
 	{ KVMFT_FATE_DROPPED,	"dropped" }
 
+#define KVMFT_STALL_NAMES				\
+	{ KVMFT_STALL_LOG,	"log-full" },		\
+	{ KVMFT_STALL_LAG,	"lag" },		\
+	{ KVMFT_STALL_OUTPUT,	"output" },		\
+	{ KVMFT_STALL_PACKETS,	"packets-full" },	\
+	{ KVMFT_STALL_ARBITER,	"arbiter" }
+
+#define KVMFT_LANDING_NAMES				\
+	{ KVMFT_LANDING_HERE,	"here" },		\
+	{ KVMFT_LANDING_RUN,	"run" },		\
+	{ KVMFT_LANDING_BREAK,	"break" },		\
+	{ KVMFT_LANDING_PASSED,	"passed" }
+
 struct kvmft_name {
 	unsigned int value;
 	const char *name;

@@ -92,9 +92,10 @@ int kvmft_net_transmit(struct kvmft_engine *engine)
 	while (!ret && take_all(engine)) {
 		kvmft_transport_urge(engine->transport);
 		kvmft_machine_sleep(vm);
-		ret = wait_event_interruptible(engine->transport->wait, !is_full(engine) ||
-					       kvmft_transport_error(engine->transport) ||
-					       READ_ONCE(engine->cancelled));
+		ret = kvmft_transport_wait(engine->transport, KVMFT_STALL_PACKETS,
+					   !is_full(engine) ||
+					   kvmft_transport_error(engine->transport) ||
+					   READ_ONCE(engine->cancelled));
 		kvmft_machine_wake(vm);
 		if (kvmft_transport_error(engine->transport) || READ_ONCE(engine->cancelled))
 			return 0;

@@ -230,7 +230,8 @@ static int wait_for_space(struct kvmft_record *record)
 		return 0;
 	kvmft_machine_sleep(vm);
 	kvmft_transport_wake(engine->transport);
-	ret = kvmft_transport_stall(engine->transport, may_go_on(engine) ||
+	ret = kvmft_transport_stall(engine->transport, kvmft_engine_lacks(engine),
+				    may_go_on(engine) ||
 				    kvmft_transport_error(engine->transport) ||
 				    READ_ONCE(engine->cancelled));
 	kvmft_machine_wake(vm);
@@ -512,7 +513,8 @@ static int record_gate(struct kvmft_vcpu *vcpu)
 		end = U64_MAX;
 	if (!gate_is_open(record, end)) {
 		if (!vcpu->vm.vcpu->wants_to_run ||
-		    kvmft_transport_stall(engine->transport, gate_is_open(record, end)))
+		    kvmft_transport_stall(engine->transport, KVMFT_STALL_OUTPUT,
+					  gate_is_open(record, end)))
 			return -EINTR;
 	}
 	record->output = false;

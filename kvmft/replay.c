@@ -391,8 +391,10 @@ static void apply(struct kvmft_replay *replay)
 	for (i = 0; i < entry->nr_inputs; i++)
 		kvmft_vm_apply(&vcpu->vm, &entry->inputs[i]);
 	WRITE_ONCE(engine->progress.inputs, engine->progress.inputs + i);
-	if (entry->at == KVMFT_AT_POSITION && !entry->more)
+	if (entry->at == KVMFT_AT_POSITION && !entry->more) {
 		WRITE_ONCE(engine->progress.landings, engine->progress.landings + 1);
+		trace_kvmft_landing(vcpu, &replay->target, KVMFT_LANDING_HERE);
+	}
 	vcpu->moved = false;
 }
 
@@ -425,6 +427,8 @@ static bool at_position(struct kvmft_replay *replay)
 	replay->target = (struct kvmft_target) { .pos = entry->pos, .rip = entry->rip };
 	plan = kvmft_landing_plan(&replay->target, &vcpu->state.pos,
 				  vcpu->arch->linear_rip(vcpu->vm.vcpu), replay->margin);
+	if (plan.step != KVMFT_LANDING_HERE)
+		trace_kvmft_landing(vcpu, &replay->target, plan.step);
 	switch (plan.step) {
 	case KVMFT_LANDING_HERE:
 		if (kvmft_machine_delivering(&vcpu->vm))

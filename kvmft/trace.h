@@ -5,7 +5,9 @@
 #include <linux/tracepoint.h>
 
 #include "gate.h"
+#include "landing.h"
 #include "names.h"
+#include "stall.h"
 #include "vcpu.h"
 
 #undef TRACE_SYSTEM
@@ -31,6 +33,17 @@ TRACE_DEFINE_ENUM(KVMFT_END_UNSUPPORTED);
 TRACE_DEFINE_ENUM(KVMFT_FATE_HELD);
 TRACE_DEFINE_ENUM(KVMFT_FATE_SENT);
 TRACE_DEFINE_ENUM(KVMFT_FATE_DROPPED);
+TRACE_DEFINE_ENUM(KVMFT_STALL_LOG);
+TRACE_DEFINE_ENUM(KVMFT_STALL_LAG);
+TRACE_DEFINE_ENUM(KVMFT_STALL_OUTPUT);
+TRACE_DEFINE_ENUM(KVMFT_STALL_PACKETS);
+TRACE_DEFINE_ENUM(KVMFT_STALL_ARBITER);
+TRACE_DEFINE_ENUM(KVMFT_LANDING_HERE);
+TRACE_DEFINE_ENUM(KVMFT_LANDING_RUN);
+TRACE_DEFINE_ENUM(KVMFT_LANDING_BREAK);
+TRACE_DEFINE_ENUM(KVMFT_LANDING_PASSED);
+TRACE_DEFINE_ENUM(KVMFT_ROLE_PRIMARY);
+TRACE_DEFINE_ENUM(KVMFT_ROLE_BACKUP);
 
 /* A session changed its state. */
 TRACE_EVENT(kvmft_session,
@@ -49,6 +62,19 @@ TRACE_EVENT(kvmft_session,
 	TP_printk("session %llu %s, end: %s", __entry->id,
 		  __print_symbolic(__entry->state, KVMFT_STATE_NAMES),
 		  __print_symbolic(__entry->end, KVMFT_END_NAMES))
+);
+
+/* The vCPU enters the guest, and will be counted. */
+TRACE_EVENT(kvmft_enter,
+	TP_PROTO(u64 id),
+	TP_ARGS(id),
+	TP_STRUCT__entry(
+		__field(u64, id)
+	),
+	TP_fast_assign(
+		__entry->id = id;
+	),
+	TP_printk("session %llu", __entry->id)
 );
 
 /* The vCPU left the guest and was counted. */
@@ -76,25 +102,51 @@ TRACE_EVENT(kvmft_exit,
 		  __entry->cond, __entry->taken)
 );
 
-/* A requested stop was reached, with its overflow interrupt or without. */
+/* The stop requested at @at was reached, with its overflow interrupt or without. */
 TRACE_EVENT(kvmft_stop,
-	TP_PROTO(const struct kvmft_vcpu *vcpu, bool interrupt),
-	TP_ARGS(vcpu, interrupt),
+	TP_PROTO(const struct kvmft_vcpu *vcpu, u64 at, bool interrupt),
+	TP_ARGS(vcpu, at, interrupt),
 	TP_STRUCT__entry(
 		__field(u64, id)
+		__field(u64, at)
 		__field(u64, stopped_at)
 		__field(u64, rip)
 		__field(bool, interrupt)
 	),
 	TP_fast_assign(
 		__entry->id = vcpu->id;
+		__entry->at = at;
 		__entry->stopped_at = vcpu->state.stop.stopped_at;
 		__entry->rip = vcpu->state.rip;
 		__entry->interrupt = interrupt;
 	),
-	TP_printk("session %llu stopped at cond %llu rip %#llx%s", __entry->id,
-		  __entry->stopped_at, __entry->rip,
+	TP_printk("session %llu stopped at cond %llu, for %llu, rip %#llx%s", __entry->id,
+		  __entry->stopped_at, __entry->at, __entry->rip,
 		  __entry->interrupt ? "" : " without an interrupt")
+);
+
+/* A replay is about to go to a logged position, so many branches away; or it is there. */
+TRACE_EVENT(kvmft_landing,
+	TP_PROTO(const struct kvmft_vcpu *vcpu, const struct kvmft_target *target,
+		 enum kvmft_landing_step step),
+	TP_ARGS(vcpu, target, step),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(u32, step)
+		__field(s64, cond)
+		__field(s64, taken)
+		__field(u64, exits)
+	),
+	TP_fast_assign(
+		__entry->id = vcpu->id;
+		__entry->step = step;
+		__entry->cond = target->pos.cond - vcpu->state.pos.cond;
+		__entry->taken = target->pos.taken - vcpu->state.pos.taken;
+		__entry->exits = vcpu->state.exits;
+	),
+	TP_printk("session %llu %s, cond %lld taken %lld to go, exit %llu", __entry->id,
+		  __print_symbolic(__entry->step, KVMFT_LANDING_NAMES), __entry->cond,
+		  __entry->taken, __entry->exits)
 );
 
 /* A log entry was written, or consumed. */
@@ -135,13 +187,15 @@ TRACE_EVENT(kvmft_entry,
 
 /*
  * A packet of a network device's waits, leaves, or is not needed.  Session 0: the guest is not
- * protected; @acked: bytes of the log that the backup has acknowledged.
+ * protected; @acked: bytes of the log that the backup has acknowledged.  While it waits no other
+ * has its address.
  */
 TRACE_EVENT(kvmft_packet,
 	TP_PROTO(u64 id, enum kvmft_fate fate, const struct kvmft_packet *packet, u64 acked),
 	TP_ARGS(id, fate, packet, acked),
 	TP_STRUCT__entry(
 		__field(u64, id)
+		__field(const void *, packet)
 		__field(u32, fate)
 		__field(u32, len)
 		__field(u64, at)
@@ -149,6 +203,7 @@ TRACE_EVENT(kvmft_packet,
 	),
 	TP_fast_assign(
 		__entry->id = id;
+		__entry->packet = packet;
 		__entry->fate = fate;
 		__entry->len = packet->len;
 		__entry->at = packet->at;
@@ -157,6 +212,67 @@ TRACE_EVENT(kvmft_packet,
 	TP_printk("session %llu %s, %u bytes, at %llu acked %llu", __entry->id,
 		  __print_symbolic(__entry->fate, KVMFT_FATE_NAMES), __entry->len, __entry->at,
 		  __entry->acked)
+);
+
+/* The guest stands still, @why. */
+TRACE_EVENT(kvmft_stall_begin,
+	TP_PROTO(u64 id, enum kvmft_stall why),
+	TP_ARGS(id, why),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(u32, why)
+	),
+	TP_fast_assign(
+		__entry->id = id;
+		__entry->why = why;
+	),
+	TP_printk("session %llu %s", __entry->id,
+		  __print_symbolic(__entry->why, KVMFT_STALL_NAMES))
+);
+
+/* It does no more; or a signal came, and it will again. */
+TRACE_EVENT(kvmft_stall_end,
+	TP_PROTO(u64 id, enum kvmft_stall why, bool interrupted),
+	TP_ARGS(id, why, interrupted),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(u32, why)
+		__field(bool, interrupted)
+	),
+	TP_fast_assign(
+		__entry->id = id;
+		__entry->why = why;
+		__entry->interrupted = interrupted;
+	),
+	TP_printk("session %llu %s%s", __entry->id,
+		  __print_symbolic(__entry->why, KVMFT_STALL_NAMES),
+		  __entry->interrupted ? ", interrupted" : "")
+);
+
+/*
+ * The peer of a @role has told how far it is: entries, and bytes of the log.  @seq: entries that
+ * this side has written, or replayed.
+ */
+TRACE_EVENT(kvmft_mark,
+	TP_PROTO(u64 id, u32 role, u64 seq, u64 peer_seq, u64 bytes),
+	TP_ARGS(id, role, seq, peer_seq, bytes),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(u32, role)
+		__field(u64, seq)
+		__field(u64, peer_seq)
+		__field(u64, bytes)
+	),
+	TP_fast_assign(
+		__entry->id = id;
+		__entry->role = role;
+		__entry->seq = seq;
+		__entry->peer_seq = peer_seq;
+		__entry->bytes = bytes;
+	),
+	TP_printk("session %llu %s entry %llu, its peer %llu and byte %llu", __entry->id,
+		  __print_symbolic(__entry->role, KVMFT_ROLE_NAMES), __entry->seq,
+		  __entry->peer_seq, __entry->bytes)
 );
 
 #endif /* _KVMFT_TRACE_H */

@@ -3,6 +3,7 @@
 #include <linux/slab.h>
 #include <linux/sprintf.h>
 
+#include "trace.h"
 #include "transport.h"
 
 static const u64 no_entries;
@@ -97,6 +98,17 @@ u64 kvmft_transport_urge(struct kvmft_transport *transport)
 	WRITE_ONCE(transport->urgent, head);
 	wake_up_all(&transport->wait);
 	return head;
+}
+
+void kvmft_transport_stall_begin(const struct kvmft_transport *transport, enum kvmft_stall why)
+{
+	trace_kvmft_stall_begin(transport->id, why);
+}
+
+void kvmft_transport_stall_end(const struct kvmft_transport *transport, enum kvmft_stall why,
+			       int ret)
+{
+	trace_kvmft_stall_end(transport->id, why, ret);
 }
 
 void kvmft_transport_notify(struct kvmft_transport *transport, struct work_struct *work)

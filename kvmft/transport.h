@@ -13,6 +13,7 @@
 #include <linux/workqueue.h>
 
 #include "log.h"
+#include "stall.h"
 
 struct kvmft_transport;
 
@@ -31,6 +32,7 @@ struct kvmft_transport_ops {
 /**
  * struct kvmft_transport - a transport
  * @ops: see there
+ * @id: of the session, for tracepoints; 0: it has no engine yet
  * @log: the ring
  * @wait: both sides sleep here
  * @wake_at: recording: so many bytes in the ring are worth a wake-up
@@ -51,6 +53,7 @@ struct kvmft_transport_ops {
  */
 struct kvmft_transport {
 	const struct kvmft_transport_ops *ops;
+	u64 id;
 	struct kvmft_log log;
 	wait_queue_head_t wait;
 	size_t wake_at;
@@ -100,16 +103,33 @@ void kvmft_transport_published(struct kvmft_transport *transport);
 /* Recording: all that has been published is to be acknowledged soon; returns how far that is. */
 u64 kvmft_transport_urge(struct kvmft_transport *transport);
 
-/* Recording: the guest waits until @cond holds, woken as all are.  0, or -ERESTARTSYS */
-#define kvmft_transport_stall(transport, cond) ({				\
+/* Recording: the vCPU's thread waits until @cond holds, woken as all are.  0, or -ERESTARTSYS */
+#define kvmft_transport_wait(transport, why, cond) ({				\
+	struct kvmft_transport *waiting_ = (transport);				\
+	enum kvmft_stall why_ = (why);						\
+	int wait_ret_;								\
+										\
+	kvmft_transport_stall_begin(waiting_, why_);				\
+	wait_ret_ = wait_event_interruptible(waiting_->wait, cond);		\
+	kvmft_transport_stall_end(waiting_, why_, wait_ret_);			\
+	wait_ret_;								\
+})
+
+/* The same, for who reads the log: it is to get on. */
+#define kvmft_transport_stall(transport, why, cond) ({				\
 	struct kvmft_transport *stalled_ = (transport);				\
 	int ret_;								\
 										\
 	WRITE_ONCE(stalled_->stalled, true);					\
-	ret_ = wait_event_interruptible(stalled_->wait, cond);			\
+	ret_ = kvmft_transport_wait(stalled_, why, cond);			\
 	WRITE_ONCE(stalled_->stalled, false);					\
 	ret_;									\
 })
+
+/* Tracepoints of the above. */
+void kvmft_transport_stall_begin(const struct kvmft_transport *transport, enum kvmft_stall why);
+void kvmft_transport_stall_end(const struct kvmft_transport *transport, enum kvmft_stall why,
+			       int ret);
 
 /* Have @work queued once something goes wrong, or has. */
 void kvmft_transport_notify(struct kvmft_transport *transport, struct work_struct *work);

@@ -55,8 +55,12 @@ static void open_counters(struct kvmft_vcpu *vcpu)
 /* Until it is let go, or a signal comes. */
 static int stand_still(struct kvmft_vcpu *vcpu)
 {
+	int ret;
+
 	kvmft_machine_sleep(&vcpu->vm);
-	wait_event_interruptible(vcpu->thaw, !READ_ONCE(vcpu->frozen));
+	trace_kvmft_stall_begin(vcpu->id, KVMFT_STALL_ARBITER);
+	ret = wait_event_interruptible(vcpu->thaw, !READ_ONCE(vcpu->frozen));
+	trace_kvmft_stall_end(vcpu->id, KVMFT_STALL_ARBITER, ret);
 	kvmft_machine_wake(&vcpu->vm);
 	return -EINTR;
 }
@@ -121,6 +125,7 @@ static void vcpu_enter(struct kvmft_vm *vm, struct kvmft_run *run)
 	if (vcpu->engine)
 		vcpu->engine->enter(vcpu, run);
 
+	trace_kvmft_enter(vcpu->id);
 	kvmft_counter_unthrottle(&vcpu->counter);
 	interrupts = kvmft_counter_interrupts(&vcpu->counter);
 	write_seqcount_begin(&vcpu->seq);
@@ -178,6 +183,7 @@ static bool vcpu_exit(struct kvmft_vm *vm, struct kvmft_exit *exit)
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 	struct kvmft_vcpu_state *state = &vcpu->state;
 	struct kvmft_position_raw raw;
+	u64 stop_at = state->stop.at;
 	unsigned int interrupts;
 
 	vcpu->again = false;
@@ -212,7 +218,7 @@ static bool vcpu_exit(struct kvmft_vm *vm, struct kvmft_exit *exit)
 	if (!vcpu->again)
 		vcpu->again = answer_tsc(vcpu, exit);
 	if (vcpu->stopping)
-		trace_kvmft_stop(vcpu, interrupts);
+		trace_kvmft_stop(vcpu, stop_at, interrupts);
 	if (vcpu->engine && !vcpu->again)
 		kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
 	return vcpu->again;
