@@ -14,7 +14,7 @@
 #	make demo-replay	a guest is recorded, replayed, and replayed by an altered log
 #	make bench		what exits, recording, a backup and a take-over cost
 #	make fuzz N=10		any bytes for the readers of logs, minutes of CPU time
-#	make install		kvmftctl, units, documents; DESTDIR=DIR for a package
+#	make install		kvmftctl, scripts, units, documents; DESTDIR=DIR for a package
 #	make deb		a Debian package, with the module's source for DKMS
 #	make style		checkpatch, sparse, warnings, layers
 #	make clean
@@ -67,11 +67,12 @@ style:
 PREFIX ?= /usr
 
 install:
-	install -d $(DESTDIR)$(PREFIX)/lib/kvmft/ctl $(DESTDIR)$(PREFIX)/sbin \
+	install -d $(DESTDIR)$(PREFIX)/lib/kvmft/ctl $(DESTDIR)$(PREFIX)/lib/kvmft/bpftrace $(DESTDIR)$(PREFIX)/sbin \
 		$(DESTDIR)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/kvmft \
 		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install scripts/kvmftctl $(DESTDIR)$(PREFIX)/lib/kvmft
 	install -m 644 $(filter-out %/paper.py, $(wildcard scripts/ctl/*.py)) $(DESTDIR)$(PREFIX)/lib/kvmft/ctl
+	install scripts/bpftrace/*.bt $(DESTDIR)$(PREFIX)/lib/kvmft/bpftrace
 	ln -sf ../lib/kvmft/kvmftctl $(DESTDIR)$(PREFIX)/sbin/kvmftctl
 	install -m 644 scripts/systemd/*.service $(DESTDIR)/lib/systemd/system
 	install -m 644 README Documentation/*.rst $(DESTDIR)$(PREFIX)/share/doc/kvmft
