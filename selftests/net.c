@@ -555,6 +555,7 @@ static void packets_wait(void)
 		status_of(&both.primary);
 		CHECK(status->packets_held, "none is held");
 		mend_link(&both.link);
+		wait_until((left = drain(&nics[0], left)) > before, "what was held leaves");
 	}
 	CHECK(nic_left(&nics[1]) < 0, "a backup sends");
 	end_nics(&both);
