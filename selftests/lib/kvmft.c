@@ -14,6 +14,8 @@
 #include "util.h"
 
 static bool loaded_here;
+/* Users of a module that setup has found loaded: who traces it is one */
+static long users_before;
 
 /* The tree's own module, unless the environment names another */
 static const char *module_path(void)
@@ -68,7 +70,7 @@ long module_refcount(void)
 
 	if (read_file("/sys/module/kvmft/refcnt", text, sizeof(text)))
 		return -1;
-	return strtol(text, NULL, 10);
+	return strtol(text, NULL, 10) - users_before;
 }
 
 void modprobe(const char *name)
@@ -91,6 +93,8 @@ void kvmft_setup(void)
 		CHECK(!ret, "%s does not load: %s; see the kernel log", module_path(),
 		      tap_ret(ret));
 		loaded_here = true;
+	} else {
+		users_before = module_refcount();
 	}
 	dev = kvmft_open_ok();
 	kvmft_info_ok(dev, &info);

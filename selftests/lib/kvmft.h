@@ -14,7 +14,7 @@ int module_load(const char *params);
 /* Returns 0 or -errno: -EAGAIN while it is in use */
 int module_unload(void);
 bool module_loaded(const char *name);
-/* Users of the module, as lsmod shows them */
+/* Users of the module, as lsmod shows them, but for those it had before kvmft_setup() */
 long module_refcount(void);
 /* Read a module of the running kernel: kvm_amd and what it needs */
 void modprobe(const char *name);
