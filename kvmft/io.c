@@ -170,7 +170,7 @@ struct mask {
 
 /*
  * AMD64 Architecture Programmer's Manual, volume 3, appendix E; for paravirtual features
- * Documentation/virt/kvm/x86/cpuid.rst.  Documentation/events.rst gives the reasons.
+ * Documentation/virt/kvm/x86/cpuid.rst.  Documentation/record-replay.rst gives the reasons.
  */
 static const struct mask masks[] = {
 	/* MONITOR, x2APIC, RDRAND */
