@@ -56,7 +56,9 @@ class Tree:
         """Contents of a file; nothing of one that is not text."""
         with open(os.path.join(self.root, path), "rb") as file:
             data = file.read()
-        return "" if b"\0" in data else data.decode("utf-8", "replace")
+        text = "" if b"\0" in data else data.decode("utf-8", "replace")
+        # A manual page's hyphens
+        return text.replace("\\-", "-") if path.endswith(".1") else text
 
     def complain(self, path, text, at, what):
         """Something in the text of path, at that place, is wrong."""
