@@ -343,7 +343,9 @@ static bool has_got_on(const struct kvmft_record *record)
 {
 	const struct kvmft_position *now = &record->engine.vcpu->state.pos, *then = &record->landed;
 
-	return now->cond - then->cond + now->taken - then->taken >= PROGRESS_MIN;
+	/* The end comes once: it does not keep the guest from getting on. */
+	return READ_ONCE(record->finish) || !record->engine.progress.landings ||
+	       now->cond - then->cond + now->taken - then->taken >= PROGRESS_MIN;
 }
 
 static bool is_pending(const struct kvmft_record *record)
