@@ -26,6 +26,8 @@
 #include <linux/err.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include <linux/ktime.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/tcp.h>
@@ -39,6 +41,7 @@
 #include "channel.h"
 #include "checksum.h"
 #include "entry.h"
+#include "lag.h"
 #include "trace.h"
 
 /* Memory of the ring; all that is published fits into one message. */
@@ -75,6 +78,7 @@
  * @marked_at: when that was, in jiffies
  * @heard: when the last valid message came, in jiffies
  * @moved: primary: when the backup got on last, or the guest did not wait for it, in jiffies
+ * @lag: of the backup; written by the receiver
  * @copied: see there
  * @pages: of the ring, as TCP gets them
  * @payload: of the message being received
@@ -104,6 +108,7 @@ struct channel {
 	unsigned long marked_at;
 	unsigned long heard;
 	unsigned long moved;
+	struct kvmft_lag lag;
 	u64 copied;
 	struct bio_vec pages[RING_PAGES + 1];
 	u8 *payload;
@@ -508,17 +513,28 @@ static bool stands_still(struct channel *ch, u64 bytes, u64 seq)
 	return time_after(jiffies, ch->moved + ch->timeout);
 }
 
+/* How far both sides are, in entries: the primary, and the backup. */
+static void places(const struct channel *ch, u64 *ahead, u64 *behind)
+{
+	*ahead = READ_ONCE(*ch->transport.seq);
+	*behind = READ_ONCE(ch->transport.peer_seq);
+	if (!is_primary(ch))
+		swap(*ahead, *behind);
+}
+
 static int take_mark(struct channel *ch)
 {
 	const struct kvmft_wire_mark *mark = (struct kvmft_wire_mark *)ch->payload;
 	struct kvmft_log *log = &ch->transport.log;
-	u64 bytes = le64_to_cpu(mark->bytes), seq = le64_to_cpu(mark->seq);
+	u64 bytes = le64_to_cpu(mark->bytes), seq = le64_to_cpu(mark->seq), ahead, behind;
 
 	if (is_primary(ch) && stands_still(ch, bytes, seq))
 		return fail(ch, -ETIMEDOUT,
 			    "the backup has stood still for %u ms, and kept the guest waiting",
 			    jiffies_to_msecs(ch->timeout));
 	WRITE_ONCE(ch->transport.peer_seq, seq);
+	places(ch, &ahead, &behind);
+	kvmft_lag_update(&ch->lag, ahead, behind, ktime_get_ns());
 	trace_kvmft_mark(ch->transport.id, is_primary(ch) ? KVMFT_ROLE_PRIMARY : KVMFT_ROLE_BACKUP,
 			 READ_ONCE(*ch->transport.seq), seq, bytes);
 	if (!is_primary(ch)) {
@@ -767,6 +783,7 @@ const u8 *kvmft_channel_instance(struct kvmft_transport *transport)
 void kvmft_channel_status(struct kvmft_transport *transport, struct kvmft_channel_status *status)
 {
 	struct channel *ch;
+	u64 ahead, behind;
 
 	memset(status, 0, sizeof(*status));
 	if (transport->ops != &channel_ops)
@@ -774,5 +791,7 @@ void kvmft_channel_status(struct kvmft_transport *transport, struct kvmft_channe
 	ch = of_transport(transport);
 	status->acked = READ_ONCE(ch->transport.acked);
 	status->peer_seq = READ_ONCE(ch->transport.peer_seq);
+	places(ch, &ahead, &behind);
+	status->lag_us = kvmft_lag_us(&ch->lag, ahead, behind, ktime_get_ns());
 	status->copied = READ_ONCE(ch->copied);
 }

@@ -39,11 +39,13 @@ struct kvmft_channel_config {
  * @acked: primary: bytes of the log that the backup has acknowledged; backup: acknowledged
  *	to the primary
  * @peer_seq: entries that the peer has written or replayed, as it said last
+ * @lag_us: see &struct kvmft_session_status
  * @copied: bytes of the log that TCP had to copy: the network card can not gather
  */
 struct kvmft_channel_status {
 	u64 acked;
 	u64 peer_seq;
+	u64 lag_us;
 	u64 copied;
 };
 

@@ -123,6 +123,8 @@ static bool advance(struct kvmft_session *session, enum kvmft_event event)
 
 	if (next == session->state)
 		return false;
+	if (next == KVMFT_STATE_LIVE)
+		WRITE_ONCE(session->generation, session->generation + 1);
 	WRITE_ONCE(session->state, next);
 	trace_kvmft_session(session->vcpu.id, next, session->end);
 	if (session->on_change)
@@ -540,6 +542,8 @@ void kvmft_session_status(struct kvmft_session *session, struct kvmft_session_st
 	status->acked = channel.acked;
 	status->peer_seq = channel.peer_seq;
 	status->copied = channel.copied;
+	status->generation = READ_ONCE(session->generation);
+	status->lag_us = channel.lag_us;
 }
 
 int kvmft_session_stop(struct kvmft_session *session, u64 cond)
@@ -649,15 +653,18 @@ int kvmft_session_pair(struct kvmft_session *session, struct socket *sock,
 	ret = may_start(session);
 	if (!ret) {
 		session->role = config->role;
-		session->arbiter = arbiter;
-		arbiter = NULL;
+		session->generation = config->generation;
+		swap(session->arbiter, arbiter);
 		engine = config->role == KVMFT_ROLE_PRIMARY ?
 			 kvmft_record_start(&session->vcpu, transport, align_us, gate) :
 			 kvmft_replay_start(&session->vcpu, transport, margin,
 					    session->arbiter);
 		ret = set_engine(session, engine);
+		/* Without an engine the session is as before. */
+		if (ret)
+			swap(session->arbiter, arbiter);
 		/* A backup replays what it has got before it ends. */
-		if (!ret && config->role == KVMFT_ROLE_PRIMARY)
+		else if (config->role == KVMFT_ROLE_PRIMARY)
 			kvmft_transport_notify(transport, &session->failed);
 		transport = NULL;
 	}

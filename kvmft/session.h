@@ -23,7 +23,8 @@
  * @vcpu: the protected vCPU
  * @engine: what records or replays; NULL: counting only.  Set once, under @lock
  * @role: of a pair; 0: it is no side of one.  Set once, under @lock, before @engine
- * @arbiter: of the pair, or NULL; the same
+ * @generation: of the pair; the same, and one more when this side goes live
+ * @arbiter: of the pair, or NULL; the same as @role
  * @lock: protects @state, @end, @verdict, @ready, @released, @on_change and @engine; while it is
  *	held and @released is false, the VM exists
  * @state: but for KVMFT_STATE_COUNTING, which the vCPU tells
@@ -45,6 +46,7 @@ struct kvmft_session {
 	struct kvmft_vcpu vcpu;
 	struct kvmft_engine *engine;
 	enum kvmft_role role;
+	u64 generation;
 	struct kvmft_arbiter *arbiter;
 	struct mutex lock; /* see above */
 	enum kvmft_state state;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/err.h>
+#include <linux/minmax.h>
 #include <linux/slab.h>
 
 #include "hook.h"
@@ -138,6 +139,18 @@ static const struct session_attr session_attr_##_name = {				\
 	.show = session_##_name##_show,							\
 }
 
+/* How many entries the backup is behind, as this side knows. */
+static u64 lag_of(const struct kvmft_session_status *status)
+{
+	u64 ahead = status->seq, behind = status->peer_seq;
+
+	if (!status->role)
+		return 0;
+	if (status->role == KVMFT_ROLE_BACKUP)
+		swap(ahead, behind);
+	return ahead > behind ? ahead - behind : 0;
+}
+
 SESSION_ATTR(state, "%s", kvmft_name(status->state, KVMFT_STATE_NAMES));
 SESSION_ATTR(end, "%s", kvmft_name(status->end, KVMFT_END_NAMES));
 SESSION_ATTR(exits, "%llu", status->exits);
@@ -163,6 +176,9 @@ SESSION_ATTR(packets_sent, "%llu", status->packets_sent);
 SESSION_ATTR(packets_resent, "%llu", status->packets_resent);
 SESSION_ATTR(packets_dropped, "%llu", status->packets_dropped);
 SESSION_ATTR(role, "%s", kvmft_name(status->role, KVMFT_ROLE_NAMES));
+SESSION_ATTR(generation, "%llu", status->generation);
+SESSION_ATTR(lag_entries, "%llu", lag_of(status));
+SESSION_ATTR(lag_us, "%llu", status->lag_us);
 SESSION_ATTR(reason, "%s", kvmft_session_reason(session));
 
 static ssize_t session_arbiter_show(struct kvmft_session *session,
@@ -225,6 +241,9 @@ static const struct attribute *const session_attrs[] = {
 	&session_attr_packets_sent.attr,
 	&session_attr_packets_resent.attr,
 	&session_attr_packets_dropped.attr,
+	&session_attr_generation.attr,
+	&session_attr_lag_entries.attr,
+	&session_attr_lag_us.attr,
 	&session_attr_lag_max.attr,
 	&session_attr_role.attr,
 	&session_attr_arbiter.attr,

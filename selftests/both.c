@@ -265,6 +265,7 @@ void wait_for_state(struct half *half, enum kvmft_state state, const char *what)
 void check_live(struct half *half)
 {
 	wait_for_state(half, KVMFT_STATE_LIVE, "this side is live");
+	CHECK_EQ(half->outcome.status.generation, GENERATION + 1, "generation");
 	wait_until(half->done != NOT_YET, "the guest comes to its end");
 	CHECK_RET(half->done, 0, "KVM_RUN");
 	vm_get_regs(&half->vm, &half->outcome.regs);

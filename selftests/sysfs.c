@@ -27,7 +27,8 @@ static const char *const session_attrs[] = {
 	"state", "end", "exits", "cond", "taken", "stop_at", "stopped_at", "overflows",
 	"lost", "spurious", "mode", "seq", "log_bytes", "inputs", "landings", "digests", "acked",
 	"peer_seq", "copied", "packets_held", "bytes_held", "packets_sent",
-	"packets_resent", "packets_dropped", "lag_max", "role", "arbiter", "reason",
+	"packets_resent", "packets_dropped", "generation", "lag_entries", "lag_us", "lag_max",
+	"role", "arbiter", "reason",
 };
 
 /* Text of an attribute: the session's, or the device's for id 0 */
@@ -164,6 +165,7 @@ static void compare_session(int session, u64 id)
 	CHECK_EQ(number(id, "packets_sent"), status.packets_sent, "packets_sent");
 	CHECK_EQ(number(id, "packets_resent"), status.packets_resent, "packets_resent");
 	CHECK_EQ(number(id, "packets_dropped"), status.packets_dropped, "packets_dropped");
+	CHECK_EQ(number(id, "generation"), status.generation, "generation");
 }
 
 static void session(void)

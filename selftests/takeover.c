@@ -37,6 +37,7 @@ static void check_stopped(struct half *half)
 	struct pollfd pfd = { .fd = half->session };
 
 	wait_for_state(half, KVMFT_STATE_STOPPED, "this side is stopped");
+	CHECK_EQ(half->outcome.status.generation, GENERATION, "generation");
 	CHECK_RET(half->done, NOT_YET, "KVM_RUN");
 	wait_until(poll(&pfd, 1, 0) == 1 && pfd.revents & POLLHUP, "who looks after it is told");
 	/* Its VMM can look at it, if it can not run it ... */
@@ -393,6 +394,10 @@ static void stands_still(void)
 	set_disk("offline");
 	cut_link(&both.link);
 	wait_for_state(&both.primary, KVMFT_STATE_CLAIMING, "the primary claims");
+	/* Nothing was heard of the backup meanwhile */
+	CHECK(both.primary.outcome.status.lag_us >= TIMEOUT * 1000 / 2 &&
+	      both.primary.outcome.status.seq > both.primary.outcome.status.peer_seq,
+	      "a lag of %llu us", (unsigned long long)both.primary.outcome.status.lag_us);
 	/* What was on its way to the VMM gets there */
 	usleep(50000);
 	before = outputs_of(&both.primary);

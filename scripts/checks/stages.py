@@ -173,7 +173,7 @@ def check_stages():
 def debug_stages():
     """Stages of "make check-debug": what the plan marks, on that kernel."""
     plan = read_plan()
-    sources = 'Kbuild Makefile include kvmft scripts'
+    sources = 'Kbuild Makefile dkms.conf include kvmft scripts'
     build = (
         f'dir=$(scripts/debug-kernel/build); mkdir -p {DEBUG}; '
         f'ln -sfn "$dir" {DEBUG}/kernel; '

@@ -5,10 +5,10 @@ import sys
 
 from . import view
 
-# Later versions append to this, and change nothing
-COLUMNS = ('id', 'mode', 'role', 'state', 'end', 'seq', 'peer_seq', 'lag', 'lag_max', 'log_bytes', 'acked', 'inputs',
-           'landings', 'digests', 'packets_held', 'bytes_held', 'packets_sent', 'packets_resent', 'packets_dropped',
-           'arbiter', 'reason')
+# From version 1.0 on columns are appended only, and none changes
+COLUMNS = ('id', 'mode', 'role', 'state', 'end', 'seq', 'peer_seq', 'lag_entries', 'lag_us', 'lag_max', 'log_bytes',
+           'acked', 'inputs', 'landings', 'digests', 'packets_held', 'bytes_held', 'packets_sent', 'packets_resent',
+           'packets_dropped', 'generation', 'arbiter', 'reason')
 NOTHING = '-'
 
 

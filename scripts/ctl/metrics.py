@@ -41,7 +41,9 @@ SESSION = (
     ('packets_dropped_total', 'counter', 'Packets lost on this host.', 'packets_dropped'),
     ('held_packets', 'gauge', 'Packets of the guest that wait.', 'packets_held'),
     ('held_bytes', 'gauge', 'Bytes of them.', 'bytes_held'),
-    ('lag_entries', 'gauge', 'Entries that the backup is behind, as this side knows.', 'lag'),
+    ('lag_entries', 'gauge', 'Entries that the backup is behind, as this side knows.', 'lag_entries'),
+    ('lag_seconds', 'gauge', 'For how long the backup has not replayed what the primary has written.', 'lag_us'),
+    ('generation', 'gauge', 'How many times a side of the pair has gone live.', 'generation'),
     ('lag_max_entries', 'gauge', 'Entries behind at which the guest waits; 0: as many as fit.', 'lag_max'),
 )
 
@@ -49,6 +51,11 @@ SESSION = (
 def escape(text):
     """A label's value between its quotes."""
     return str(text).replace('\\', '\\\\').replace('\n', '\\n').replace('"', '\\"')
+
+
+def _figure(name, value):
+    """An attribute in the unit that the metric's name says."""
+    return value / 1e6 if name.endswith('_seconds') and value is not None else value
 
 
 def _sample(name, value, labels):
@@ -59,7 +66,7 @@ def _sample(name, value, labels):
 def family(name, kind, text, samples):
     """The lines of a metric; samples are (labels, value). None without any value."""
     name = f'{PREFIX}_{name}'
-    found = [_sample(name, value, labels) for labels, value in samples if isinstance(value, int)]
+    found = [_sample(name, value, labels) for labels, value in samples if isinstance(value, (int, float))]
     if found:
         yield f'# HELP {name} {text}'
         yield f'# TYPE {name} {kind}'
@@ -87,7 +94,7 @@ def _sessions(sessions):
                        if session.get('end') not in (None, uapi.NAMES[uapi.End][uapi.End.NONE])])
     for name, kind, text, attribute in SESSION:
         yield from family(f'session_{name}', kind, text,
-                          [(labels, session.get(attribute)) for labels, session in named])
+                          [(labels, _figure(name, session.get(attribute))) for labels, session in named])
 
 
 def lines():

@@ -151,7 +151,7 @@ class Sysfs:
     SESSION = {'state': 'counting', 'end': 'none', 'mode': 'count', 'role': 'none', 'arbiter': '', 'reason': ''} | \
         dict.fromkeys('exits cond taken stop_at stopped_at overflows lost spurious seq log_bytes inputs landings '
                       'digests acked peer_seq copied packets_held bytes_held packets_sent packets_resent '
-                      'packets_dropped lag_max'.split(), 0)
+                      'packets_dropped generation lag_entries lag_us lag_max'.split(), 0)
 
     def __init__(self, root):
         self.root = root

@@ -54,7 +54,8 @@ def _log(session):
 
 def _lag(session):
     limit = session.get('lag_max')
-    return f'{session["lag"]:,} entries' + (f'; the guest waits at {limit:,}' if limit else '')
+    return (f'{session["lag_entries"]:,} entries, {(session.get("lag_us") or 0) / 1000:,.1f} ms'
+            + (f'; the guest waits at {limit:,} entries' if limit else ''))
 
 
 def _packets(session):
@@ -72,7 +73,7 @@ def _session(session):
         yield 'arbiter', session['arbiter']
     if session.get('mode') != uapi.NAMES[uapi.Mode][uapi.Mode.COUNT]:
         yield 'log', _log(session)
-    if session['lag'] is not None:
+    if session.get('lag_entries') is not None:
         yield 'lag', _lag(session)
     if any(session.get(f'packets_{what}') for what in ('held', 'sent', 'resent', 'dropped')):
         yield 'packets', _packets(session)
@@ -92,7 +93,8 @@ def lines():
     for session in sessions:
         role = session.get('role') or 'none'
         yield ''
-        yield f'session {session["id"]}: ' + (view.doing(session) if role == 'none' else f'{role} of a pair')
+        yield f'session {session["id"]}: ' + (view.doing(session) if role == 'none' else
+                                              f'{role} of a pair, generation {session.get("generation") or 0:,}')
         for label, text in _session(session):
             yield f'  {label:10}{text}'
 

@@ -110,7 +110,8 @@ SESSION_STATUS = Layout(
     'I:size I:flags Q:id I:state I:end Q:exits Q:cond Q:taken Q:rip Q:stop_at Q:stopped_at Q:overflows '
     'Q:lost Q:spurious I:mode I:pad Q:seq Q:log_bytes Q:inputs Q:landings Q:digests '
     'Q:acked Q:peer_seq Q:copied '
-    'Q:packets_held Q:bytes_held Q:packets_sent Q:packets_resent Q:packets_dropped I:role I:reserved')
+    'Q:packets_held Q:bytes_held Q:packets_sent Q:packets_resent Q:packets_dropped '
+    'Q:generation Q:lag_us I:role I:reserved')
 SESSION_RECORD = Layout('I:size I:flags i:log_fd I:align_us 4Q:reserved')
 SESSION_REPLAY = Layout('I:size I:flags i:log_fd I:pad 4Q:reserved')
 SESSION_PAIR = Layout(

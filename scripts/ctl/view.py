@@ -7,6 +7,9 @@ from .messages import CtlError
 # Attributes that are words; all others are numbers
 WORDS = frozenset(('verdict', 'reason', 'state', 'end', 'mode', 'role', 'arbiter'))
 
+# Those that mean nothing for what is no side of a pair
+OF_A_PAIR = ('generation', 'lag_entries', 'lag_us')
+
 MODULE = ('api_version', 'sessions', 'hooks')
 COUNTER = ('verdict', 'reason', 'windows', 'wrong', 'stops', 'lost', 'skid_max')
 
@@ -46,16 +49,8 @@ def _number(directory):
     return int(digits) if digits.isdigit() else 0
 
 
-def _lag(session):
-    """How many entries the backup is behind, as this side knows; None for what is no side of a pair."""
-    ours, theirs = session.get('seq'), session.get('peer_seq')
-    if session.get('role') not in ('primary', 'backup') or None in (ours, theirs):
-        return None
-    return max(0, ours - theirs if session['role'] == 'primary' else theirs - ours)
-
-
 def _session(directory):
-    """Its id, its attributes by name, and its lag; None for one that is being made, or has gone."""
+    """Its id, and its attributes by name; None for one that is being made, or has gone."""
     found = {'id': _number(directory)}
     try:
         names = sorted(attribute.name for attribute in directory.iterdir() if attribute.is_file())
@@ -63,7 +58,8 @@ def _session(directory):
         return None
     for name in names:
         found[name] = _value(name, module.read_attribute(directory.name, name))
-    found['lag'] = _lag(found)
+    if found.get('role') not in ('primary', 'backup'):
+        found |= dict.fromkeys(OF_A_PAIR)
     # Attributes come and go one by one: these are the first and the last
     return found if found.get('state') and found.get('reason') is not None else None
 

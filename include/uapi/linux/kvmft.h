@@ -197,6 +197,11 @@ struct kvmft_create_session {
  * @packets_sent: that left this host while the guest was protected
  * @packets_resent: that a backup sent when it went live; the primary may have sent them, too
  * @packets_dropped: lost, for want of memory, or because the tap did not take them
+ * @generation: how many times a side of the pair has gone live, this time included
+ * @lag_us: how far the backup is behind, in microseconds: how long it took to replay what the
+ *	primary had written, when that was measured last, or has been taking, if that is more.
+ *	Either side knows of the other what that said last, heartbeat_ms ago at most.  0: as far as
+ *	this side knows the backup has replayed it all
  * @role: of a pair, &enum kvmft_role; 0: it is no side of one
  * @reserved: zero
  *
@@ -233,6 +238,8 @@ struct kvmft_session_status {
 	__u64 packets_sent;
 	__u64 packets_resent;
 	__u64 packets_dropped;
+	__u64 generation;
+	__u64 lag_us;
 	__u32 role;
 	__u32 reserved;
 };
