@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """kvmftctl check: has this host what kvmft needs? Nothing is changed, no session is made."""
 
+import contextlib
 import dataclasses
+import fcntl
 import os
 import pathlib
 import re
@@ -19,6 +21,8 @@ FAMILIES = range(0x17, 0x1b)
 
 QEMU = 'qemu-system-x86_64'
 CAP_SYS_ADMIN = 21
+KVM_CREATE_VM = 0xAE01      # <linux/kvm.h>
+KVM_GET_TSC_KHZ = 0xAEA3
 WATCHDOG_OFF = 'sysctl kernel.nmi_watchdog=0'
 
 YES = 'yes'
@@ -47,6 +51,16 @@ class Host:
 
     def __init__(self, root='/'):
         self.root = pathlib.Path(root)
+
+    def tsc_khz(self):
+        """Of a guest's TSC, to 10 kHz, for hosts refine theirs by less; None: KVM can not be asked."""
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            kvm = os.open(self.root / 'dev/kvm', os.O_RDWR | os.O_CLOEXEC)
+            stack.callback(os.close, kvm)
+            machine = fcntl.ioctl(kvm, KVM_CREATE_VM, 0)
+            stack.callback(os.close, machine)
+            return round(fcntl.ioctl(machine, KVM_GET_TSC_KHZ, 0), -1)
+        return None
 
     def has(self, path):
         """Is there such a file?"""
@@ -139,11 +153,19 @@ def _kvm(host):
                      'leave npt=0 out of kvm_amd\'s parameters, or switch it on in the firmware')
 
 
+def _tsc(host):
+    """What a Linux guest is to be told, which may not ask KVM."""
+    khz = host.tsc_khz()
+    if khz:
+        yield Result(YES, 'TSC', f'{khz} kHz: give a Linux guest "tsc=reliable tsc_early_khz={khz}", on both hosts the '
+                     'same number')
+
+
 def _verdict(counter):
     """What the module says of the counters; the kernel's words have the remedy."""
     verdict = uapi.named(uapi.Verdict, counter['verdict'])
     if verdict == uapi.Verdict.EXACT:
-        return Result(YES, 'counters', f'{counter["verdict"]} in {counter["windows"]:,} windows')
+        return Result(YES, 'counters', f'{counter["verdict"]} in {counter["windows"] or 0:,} windows')
     if verdict == uapi.Verdict.REFUSED:
         return Result(NO, 'counters', counter['reason'] or 'the module refuses this machine',
                       'mend that, then "modprobe -r kvmft" and "modprobe kvmft" have it tested again')
@@ -234,7 +256,7 @@ def _commands(path, descriptor, device):
                      'switch it on at the target (LIO: emulate_caw), or use another target')
 
 
-def look_at_disk(path, block):
+def look_at_disk(path, block, key=None):
     """The arbiter's disk, and the block."""
     device = disk.number(path)
     if not device:
@@ -247,9 +269,12 @@ def look_at_disk(path, block):
         return
     try:
         yield from _commands(path, opened.descriptor, device)
-        usable, contents = opened.contents()
+        usable, contents = opened.contents(key)
         if usable:
             yield Result(YES, 'block', f'number {block} of the disk is {contents}')
+        elif usable is None:
+            yield Result(MIND, 'block', f'number {block} of the disk is {contents}',
+                         'whether it is that of your key "--key FILE" tells')
         else:
             yield Result(NO, 'block', f'number {block} of the disk is {contents}',
                          'name another block; or, if nobody needs it: "blkdiscard -z -o OFFSET -l LENGTH DISK"')
@@ -259,19 +284,19 @@ def look_at_disk(path, block):
         opened.close()
 
 
-def results(host, where=None):
+def results(host, where=None, key=None):
     """A Result for each requirement."""
-    for look in (_processor, _pmu, _kernel, _kvm, _module, _permission, _watchdog, _network, _qemu):
+    for look in (_processor, _pmu, _kernel, _kvm, _tsc, _module, _permission, _watchdog, _network, _qemu):
         yield from look(host)
     if where:
-        yield from look_at_disk(*where)
+        yield from look_at_disk(*where, key)
 
 
-def show(where=None, host=None, out=None):
+def show(where=None, key=None, host=None, out=None):
     """Print them; returns the exit status: 0 if all that is needed is there."""
     out = out or sys.stdout
     missing = 0
-    for result in results(host or Host(), where and arbiter.place(where)):
+    for result in results(host or Host(), where, key):
         for line in result.lines():
             print(line, file=out)
         missing += result.answer in (NO, UNKNOWN)

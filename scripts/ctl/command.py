@@ -6,6 +6,10 @@ import math
 from .messages import USAGE, CtlError
 
 
+# Options with which QEMU adds no card of its own
+CARDS = ('nodefaults', 'nic', 'net', 'netdev')
+
+
 def _options(words):
     """(name, value) of each option; the value is the next word, whether the option takes one or not."""
     for index, word in enumerate(words[1:], 1):
@@ -72,6 +76,10 @@ def check(words, own=True):
     vcpus = _vcpus(options)
     if vcpus is not None and vcpus > 1:
         raise CtlError(f'the guest may have one vCPU, not {vcpus}: leave "-smp" out', USAGE)
+    warnings = []
     if machine.get('smm') != 'off':
-        return ['the machine has SMM, which was not tried: add "smm=off" to "-machine"']
-    return []
+        warnings.append('the machine has SMM, which was not tried: add "smm=off" to "-machine"')
+    if not any(name in CARDS for name, _ in options) and machine.get('', machine.get('type')) != 'microvm':
+        warnings.append('QEMU gives the guest a network card of its own, which can not be replayed: add "-nic none", '
+                        'or a card of /dev/kvmft-net')
+    return warnings

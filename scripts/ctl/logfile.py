@@ -5,7 +5,7 @@ import collections
 import os
 import struct
 
-from . import codec
+from . import codec, uapi
 
 VERSION = 1
 FILE_HEADER = struct.Struct('<8sIIII')          # magic, version, size, CRC, reserved
@@ -13,10 +13,6 @@ FILE_MAGIC = b'kvmftlog'
 BLOCK_HEADER = struct.Struct('<IIQII')          # magic, length, seq, number, CRC
 BLOCK_MAGIC = 0x626b466b
 BLOCK_MAX = 1 << 20
-
-END_NAMES = ('none', 'closed', 'vm-destroyed', 'counter-lost', 'vcpu-added', 'no-counter',
-             'counter-wrong', 'finished', 'diverged', 'log-error', 'unsupported')
-AT_NAMES = ('exit', 'halt', 'position')
 
 
 class LogError(Exception):
@@ -134,7 +130,7 @@ def _boundary(entry):
 
 def end_name(value):
     """What a reason to end is called."""
-    return END_NAMES[value] if value < len(END_NAMES) else f'reason {value}'
+    return uapi.NAMES[uapi.End].get(value, f'reason {value}')
 
 
 def _fields(entry):

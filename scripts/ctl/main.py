@@ -2,42 +2,24 @@
 """kvmftctl's command line."""
 
 import argparse
-import importlib
 import os
 import sys
 
-from . import arbiter, check, dump, events, metrics, pair, status
+from . import arbiter, check, dump, events, logfile, metrics, pair, status
 from .messages import USAGE, CtlError, say
 from .run import Recording, Replaying
 from .uapi import ALIGN_US_MAX, HEARTBEAT_MS_MAX, TIMEOUT_MS_MAX
 
 
-def _align_us(text):
-    value = int(text)
-    if not 0 <= value <= ALIGN_US_MAX:
-        raise argparse.ArgumentTypeError(f'must be from 0 to {ALIGN_US_MAX}')
-    return value
+def _number(least, most=None, what=''):
+    """What turns a word into a number in these bounds."""
+    bounds = f'from {least:,} to {most:,}' if most is not None else f'of at least {least:,}'
 
-
-def _heartbeat_ms(text):
-    value = int(text)
-    if not 1 <= value <= HEARTBEAT_MS_MAX:
-        raise argparse.ArgumentTypeError(f'must be from 1 to {HEARTBEAT_MS_MAX}')
-    return value
-
-
-def _every(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError('must be at least 1')
-    return value
-
-
-def _entry_number(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError('must be at least 1, the first entry')
-    return value
+    def parse_number(text):
+        if not text.isascii() or not text.isdigit() or int(text) < least or most is not None and int(text) > most:
+            raise argparse.ArgumentTypeError(f'{text}: must be a number {bounds}{what}')
+        return int(text)
+    return parse_number
 
 
 def _record(arguments):
@@ -53,13 +35,15 @@ def _replay(arguments):
 def _pair(kind, where, arguments, **more):
     if not 3 * arguments.heartbeat_ms <= arguments.timeout_ms <= TIMEOUT_MS_MAX:
         raise CtlError(f'--timeout-ms must be from 3 times --heartbeat-ms to {TIMEOUT_MS_MAX}', USAGE)
+    # An empty one is a mistake, and no pair without any
+    disk = None if arguments.arbiter is None else arbiter.place(arguments.arbiter)
     side = kind(arguments.command, pair.address(where), arguments.key, arguments.heartbeat_ms, arguments.timeout_ms,
-                disk=arguments.arbiter and arbiter.place(arguments.arbiter), monitor=arguments.attach, **more)
+                disk=disk, monitor=arguments.attach, **more)
     return side.run(arguments.quiet, arguments.every)
 
 
 def _primary(arguments):
-    if arguments.hold_all and not arguments.arbiter:
+    if arguments.hold_all and arguments.arbiter is None:
         raise CtlError('--hold-all needs an --arbiter: without one nobody carries on', USAGE)
     return _pair(pair.Primary, arguments.connect, arguments, align_us=arguments.align_us,
                  hold_all=arguments.hold_all)
@@ -86,17 +70,16 @@ def _metrics(_arguments):
 
 
 def _check(arguments):
-    return check.show(arguments.disk)
+    if arguments.key is not None and arguments.disk is None:
+        raise CtlError('--key needs a --disk: it is the block there that it is compared with', USAGE)
+    disk = None if arguments.disk is None else arbiter.place(arguments.disk)
+    return check.show(disk, None if arguments.key is None else pair.read_key(arguments.key))
 
 
-def _read_log(name, path, *more):
-    """Have logfile.py dump or stat a log; it is not needed for anything else."""
+def _read_log(read, path, *more):
+    """Have logfile.py dump or stat a log."""
     try:
-        logfile = importlib.import_module('.logfile', __package__)
-    except ModuleNotFoundError:
-        raise CtlError('the reader of logs is not installed beside kvmftctl') from None
-    try:
-        getattr(logfile, name)(path, sys.stdout, *more)
+        read(path, sys.stdout, *more)
         sys.stdout.flush()
     except logfile.LogError as error:
         raise CtlError(f'{path}: {error}') from None
@@ -104,11 +87,11 @@ def _read_log(name, path, *more):
 
 
 def _log_dump(arguments):
-    return _read_log('dump', arguments.file, arguments.first, arguments.last)
+    return _read_log(logfile.dump, arguments.file, arguments.first, arguments.last)
 
 
 def _log_stat(arguments):
-    return _read_log('stat', arguments.file)
+    return _read_log(logfile.stat, arguments.file)
 
 
 def parser():
@@ -122,7 +105,7 @@ def parser():
     record = verbs.add_parser('record', help='run a guest in QEMU and record it',
                               usage='kvmftctl record [options] -o FILE -- qemu-system-x86_64 ...')
     record.add_argument('-o', '--output', required=True, metavar='FILE', help='the log')
-    record.add_argument('--align-us', type=_align_us, default=0, metavar='N',
+    record.add_argument('--align-us', type=_number(0, ALIGN_US_MAX), default=0, metavar='N',
                         help='how long an interrupt waits for the guest to exit by itself (0)')
     record.add_argument('--force', action='store_true', help='overwrite FILE')
     record.set_defaults(function=_record, takes_command=True)
@@ -135,7 +118,7 @@ def parser():
                                usage='kvmftctl primary [options] --connect HOST[:PORT] --key FILE '
                                '-- qemu-system-x86_64 ...')
     primary.add_argument('--connect', required=True, metavar='HOST[:PORT]', help='the backup')
-    primary.add_argument('--align-us', type=_align_us, default=0, metavar='N',
+    primary.add_argument('--align-us', type=_number(0, ALIGN_US_MAX), default=0, metavar='N',
                          help='how long an interrupt waits for the guest to exit by itself (0)')
     primary.add_argument('--hold-all', action='store_true',
                          help='every write to a device of QEMU\'s waits for the backup, not only what leaves the host')
@@ -150,16 +133,16 @@ def parser():
         verb.add_argument('--key', required=True, metavar='FILE', help='what both sides know, and nobody else')
         verb.add_argument('--arbiter', metavar='DISK[:BLOCK]',
                           help='the block of a shared SCSI disk that decides who goes live (block 0)')
-        verb.add_argument('--heartbeat-ms', type=_heartbeat_ms, default=50, metavar='N',
+        verb.add_argument('--heartbeat-ms', type=_number(1, HEARTBEAT_MS_MAX), default=50, metavar='N',
                           help='the other side hears from this one at least this often (50)')
-        verb.add_argument('--timeout-ms', type=int, default=1000, metavar='N',
+        verb.add_argument('--timeout-ms', type=_number(1, TIMEOUT_MS_MAX), default=1000, metavar='N',
                           help='a side that is silent for so long has failed (1000)')
 
     for verb in (record, replay, primary, backup):
         verb.add_argument('--attach', metavar='SOCKET',
                           help='instead of a command: the QMP socket of a QEMU that was started with -S')
         verb.add_argument('-q', '--quiet', action='store_true', help='show no progress')
-        verb.add_argument('--every', type=_every, default=0, metavar='S',
+        verb.add_argument('--every', type=_number(1), default=0, metavar='S',
                           help='show it every S seconds (1 on a terminal, else 10)')
 
     state = verbs.add_parser('status', help='show the module, its counters and its sessions, as without a COMMAND')
@@ -176,17 +159,18 @@ def parser():
 
     needs = verbs.add_parser('check', help='tell what this host lacks')
     needs.add_argument('--disk', metavar='DISK[:BLOCK]', help='and whether this can be an arbiter')
+    needs.add_argument('--key', metavar='FILE', help='and whether the block is of the pairs with this key')
     needs.set_defaults(function=_check)
 
     log = verbs.add_parser('log', help='read a log')
     log_verbs = log.add_subparsers(dest='log_verb', required=True, metavar='COMMAND')
-    dump = log_verbs.add_parser('dump', help='print its entries')
-    dump.add_argument('--first', type=_entry_number, metavar='N', help='from entry N on')
-    dump.add_argument('--last', type=_entry_number, metavar='N', help='up to entry N')
-    dump.set_defaults(function=_log_dump)
+    entries = log_verbs.add_parser('dump', help='print its entries')
+    entries.add_argument('--first', type=_number(1, what=', the first entry'), metavar='N', help='from entry N on')
+    entries.add_argument('--last', type=_number(1, what=', the first entry'), metavar='N', help='up to entry N')
+    entries.set_defaults(function=_log_dump)
     figures = log_verbs.add_parser('stat', help='print how much of what is in it')
     figures.set_defaults(function=_log_stat)
-    for verb in (dump, figures):
+    for verb in (entries, figures):
         verb.add_argument('file', metavar='FILE')
     return top
 
@@ -210,8 +194,8 @@ def parse(words):
 
 def main(words=None):
     """Run the command line; returns the exit status."""
-    arguments = parse(sys.argv[1:] if words is None else words)
     try:
+        arguments = parse(sys.argv[1:] if words is None else words)
         return arguments.function(arguments)
     except CtlError as error:
         say(str(error))
@@ -223,6 +207,6 @@ def main(words=None):
     except KeyboardInterrupt:
         return 128 + 2
     except OSError as error:
-        say(f'{error.filename or "kvmftctl"}: {error.strerror}')
+        say(f'{error.filename or "standard output"}: {error.strerror}')
         return 1
 

@@ -18,6 +18,7 @@ _NOT_WRITTEN = 'the log can not be written: {error}'
 _NO_FILES = 'too many files are open: raise the limit (ulimit -n)'
 _NO_MEMORY = 'the kernel is out of memory: free some and try again'
 _LOG_SAYS = 'the kernel log says which:'
+_DAMAGED = 'what came from the other side is damaged; ' + _LOG_SAYS
 
 # (call, errno) -> sentence
 _CALLS = {
@@ -68,7 +69,12 @@ _CALLS = {
     ('pair', errno.E2BIG): _VERSIONS,
     ('pair', errno.ENOTTY): 'the loaded module knows no pairs: build kvmft from this tree and load it',
     ('pair', errno.EBUSY): 'the VM has run already, or is being recorded or replayed: leave it to kvmftctl to '
-                           'start QEMU and its guest',
+                           'start QEMU and its guest; or another host writes the arbiter\'s block; ' + _LOG_SAYS,
+    ('pair', errno.EAGAIN): 'the arbiter\'s disk does not answer; ' + _LOG_SAYS,
+    ('pair', errno.ESHUTDOWN): 'the other side has given up: see what its kvmftctl says',
+    ('pair', errno.EMSGSIZE): _DAMAGED,
+    ('pair', errno.EBADMSG): _DAMAGED,
+    ('pair', errno.EILSEQ): _DAMAGED,
     ('pair', errno.EOPNOTSUPP): 'the VM has what can not be replayed: change QEMU\'s command line on both sides; or '
                                 'the arbiter is no SCSI disk with COMPARE AND WRITE; ' + _LOG_SAYS,
     ('pair', errno.EEXIST): 'the arbiter\'s block is not this pair\'s; ' + _LOG_SAYS,
@@ -115,10 +121,6 @@ _WHAT = {
     'status': 'asking for the session\'s state',
     'info': 'asking for the module\'s state',
 }
-
-# Errors whose cause the kernel log tells
-IN_KERNEL_LOG = (errno.EOPNOTSUPP, errno.ENOEXEC, errno.EBADMSG, errno.EPROTO, errno.EEXIST, errno.ENODEV,
-                 errno.EIO)
 
 # Why a session ended, where the guest did not end it; {doing} is what kvmftctl does
 _ENDS = {
@@ -196,6 +198,7 @@ class CallError(CtlError):
 
     def __init__(self, call, number):
         super().__init__(describe_call(call, number))
+        self.see_kernel_log = str(self).endswith(_LOG_SAYS)
         self.call = call
         self.errno = number
 
@@ -245,6 +248,6 @@ def say(message):
     """Print a line of kvmftctl's own to standard error."""
     try:
         print(f'kvmftctl: {message}', file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        # Nobody listens; what is being done goes on
+    except OSError:
+        # Nobody listens, or a disk is full; what is being done goes on
         pass

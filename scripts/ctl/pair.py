@@ -7,9 +7,11 @@ import os
 import secrets
 import select
 import socket
+import struct
 import time
 
-from . import arbiter, uapi
+from . import arbiter, messages, uapi
+from .lock import Lock
 from .messages import USAGE, CtlError, say
 from .run import Run
 
@@ -24,8 +26,9 @@ RETRY_SECONDS = 0.5
 STOPPED = 3                 # ... which is live; this one never runs again
 UNPROTECTED = 4             # ... and was live: the guest ended here
 
-MAGIC = b'kvmftctl pair 1\n'
+MAGIC = b'kvmftctl pair 2\n'
 NONCE, IDENTITY = 32, 16
+TIMES = struct.Struct('!II')
 NAMES = uapi.NAMES[uapi.Role]
 
 
@@ -55,37 +58,58 @@ def read_key(path):
     return key
 
 
-def _receive(sock, size):
+def never():
+    """Nobody interrupts."""
+    return False
+
+
+def _receive(sock, size, seconds, interrupted):
     data = b''
-    try:
-        while len(data) < size:
+    limit = time.monotonic() + seconds
+    sock.settimeout(RETRY_SECONDS)
+    while len(data) < size:
+        try:
             part = sock.recv(size - len(data))
-            if not part:
-                raise CtlError('the other side has closed the connection')
-            data += part
-    except TimeoutError:
-        raise CtlError('the other side does not answer') from None
-    except OSError as error:
-        raise CtlError(f'the connection broke: {error.strerror}') from None
+        except TimeoutError:
+            if interrupted():
+                raise CtlError('interrupted before the guest began') from None
+            if time.monotonic() > limit:
+                raise CtlError('the other side does not answer') from None
+            continue
+        except OSError as error:
+            raise CtlError(f'the connection broke: {error.strerror}') from None
+        if not part:
+            raise CtlError('the other side has closed the connection')
+        data += part
     return data
 
 
 def _send(sock, data):
+    # Little enough for the socket to take at once
     try:
         sock.sendall(data)
     except OSError as error:
         raise CtlError(f'the connection broke: {error.strerror or "no answer"}') from None
 
 
-def greet(sock, role, key, seconds=GREET_SECONDS):
+def _times_differ(mine, theirs):
+    """Words for times with which one side would think that the other has failed; each is (heartbeat, time-out)."""
+    for name, (heartbeat, _), (_, timeout) in (('the other side', theirs, mine), ('this side', mine, theirs)):
+        if 3 * heartbeat > timeout:
+            return (f'{name} is to be heard every {heartbeat} ms, and to have failed after {timeout} ms: give both '
+                    'sides the same --heartbeat-ms and --timeout-ms')
+    return ''
+
+
+def greet(sock, role, key, times, seconds=GREET_SECONDS, interrupted=never):
     """Prove to the other side that we have the key, have it prove the same; returns the pair's identity.
 
-    Each sends MAGIC, its role, a nonce and, the primary, the identity; then an HMAC over both, its own first.
+    Each sends MAGIC, its role, a nonce, the identity (the primary's counts) and its times, in milliseconds; then an
+    HMAC over both, its own first.
     """
-    sock.settimeout(seconds)
-    mine = MAGIC + bytes([role]) + secrets.token_bytes(NONCE + IDENTITY)
+    mine = MAGIC + bytes([role]) + secrets.token_bytes(NONCE + IDENTITY) + TIMES.pack(*times)
     _send(sock, mine)
-    theirs = _receive(sock, len(mine))
+    theirs = _receive(sock, len(mine), seconds, interrupted)
     if not theirs.startswith(MAGIC):
         raise CtlError('the other side is no kvmftctl, or one of another version')
     if theirs[len(MAGIC)] != 3 - role:
@@ -93,15 +117,21 @@ def greet(sock, role, key, seconds=GREET_SECONDS):
     if theirs == mine:
         raise CtlError('the other side sends back what it gets')
     _send(sock, hmac.digest(key, mine + theirs, hashlib.sha256))
-    if not hmac.compare_digest(_receive(sock, 32), hmac.digest(key, theirs + mine, hashlib.sha256)):
+    if not hmac.compare_digest(_receive(sock, 32, seconds, interrupted),
+                               hmac.digest(key, theirs + mine, hashlib.sha256)):
         raise CtlError('the other side has another key')
-    return (mine if role == uapi.Role.PRIMARY else theirs)[-IDENTITY:]
+    problem = _times_differ(times, TIMES.unpack(theirs[-TIMES.size:]))
+    if problem:
+        raise CtlError(problem)
+    return (mine if role == uapi.Role.PRIMARY else theirs)[-TIMES.size - IDENTITY:-TIMES.size]
 
 
 class Paired(Run):
     """One side."""
 
     role = None
+    # The guest may have to stand still, and its session goes on
+    look_seconds = 1
 
     def __init__(self, words, where, key, heartbeat_ms, timeout_ms, align_us=0, disk=None, hold_all=False,
                  **options):
@@ -113,20 +143,34 @@ class Paired(Run):
         self.flags = uapi.PAIR_ARBITER | (uapi.PAIR_HOLD_ALL if hold_all else 0)
         self.arbiter = None
         self.socket = None
+        self.lock = None
         self.identity = b''
         self.state = None
+        self.verdict = None
 
-    def connect(self):
-        """A connected socket."""
+    def meet(self, key):
+        """Connect to the other side, which is to prove that it has the key: the socket and the identity."""
         raise NotImplementedError
+
+    def interrupted(self):
+        """Has somebody asked for the end?"""
+        self.watch.wait(0)
+        return self.watch.signals
+
+    def greet(self, sock, key):
+        """See greet()."""
+        return greet(sock, self.role, key, (self.config['heartbeat_ms'], self.config['timeout_ms']),
+                     interrupted=self.interrupted)
 
     def prepare(self):
         """Meet the other side."""
         key = read_key(self.key)
+        self.lock = Lock(arbiter.identity(key), self.role)
         if self.disk:
             self.arbiter = arbiter.Arbiter(self.disk)
-        self.socket = self.connect()
-        self.identity = greet(self.socket, self.role, key)
+        else:
+            say('there is no arbiter: nobody takes over when a side is lost')
+        self.meet(key)
         if self.arbiter:
             # The next pair of this session is to be known on the block of this one
             self.identity = arbiter.identity(key)
@@ -137,9 +181,8 @@ class Paired(Run):
 
     def attach(self):
         # The module's time-out is a short one, and the other side's QEMU may take its time
-        self.socket.settimeout(READY_SECONDS)
         _send(self.socket, b'!')
-        _receive(self.socket, 1)
+        _receive(self.socket, 1, READY_SECONDS, self.interrupted)
         self.socket.setblocking(True)
         self.session.pair(self.socket.fileno(), self.role, self.identity, **self.config)
 
@@ -149,11 +192,24 @@ class Paired(Run):
         if self.ended and self.state is None:
             self.state = self.session.state()
             self.tell_state()
+        elif not self.ended and self.session.state() == uapi.State.CLAIMING:
+            self.tell_claim()
         return self.qemu.ended or self.qemu.shut_down or self.watch.signals or self.state == uapi.State.STOPPED
+
+    def tell_claim(self):
+        """Say that the guest stands still, and each other thing that the arbiter says."""
+        if self.verdict is None:
+            say('this side is ALONE, and its guest stands still until the arbiter has decided: '
+                f'{self.session.reason()}')
+        verdict = self.session.verdict()
+        if verdict and verdict != self.verdict:
+            say(f'the arbiter says: {messages.with_errors(verdict)}')
+        self.verdict = verdict
 
     def tell_state(self):
         """Say what became of the guest when the session ended."""
         if self.state == uapi.State.LIVE:
+            self.lock.live()
             say(f'this side is LIVE, without protection: {self.session.reason()}')
         elif self.state == uapi.State.STOPPED:
             say(f'this side is STOPPED for good: {self.session.reason()}')
@@ -175,7 +231,7 @@ class Paired(Run):
 
     def end(self):
         super().end()
-        for what in (self.socket, self.arbiter):
+        for what in (self.socket, self.arbiter, self.lock):
             if what:
                 what.close()
 
@@ -210,6 +266,10 @@ class Primary(Paired):
                 waiting = True
             self.watch.wait(RETRY_SECONDS)
 
+    def meet(self, key):
+        self.socket = self.connect()
+        self.identity = self.greet(self.socket, key)
+
     def tell_state(self):
         """Without an arbiter the guest runs on."""
         super().tell_state()
@@ -235,18 +295,30 @@ class Backup(Paired):
     doing = 'following'
     role = uapi.Role.BACKUP
 
-    def connect(self):
-        """The first who connects; whether it is the primary is seen later."""
+    def accept(self, server):
+        """The next who connects: its socket and address."""
+        while not select.select([server], [], [], RETRY_SECONDS)[0]:
+            if self.interrupted():
+                raise CtlError('interrupted before a primary came')
+        return server.accept()
+
+    def meet(self, key):
+        """The first who has the key: a stranger does not end the waiting."""
         host, port = self.where
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-            with socket.create_server((host, port), family=family, backlog=1) as server:
+            with socket.create_server((host, port), family=family) as server:
                 say(f'waiting for the primary at {host}:{port}')
-                while not select.select([server], [], [], RETRY_SECONDS)[0]:
-                    self.watch.wait(0)
-                    if self.watch.signals:
-                        raise CtlError('interrupted before a primary came')
-                return server.accept()[0]
+                while not self.socket:
+                    sock, peer = self.accept(server)
+                    try:
+                        self.identity = self.greet(sock, key)
+                        self.socket = sock
+                    except CtlError as error:
+                        sock.close()
+                        if self.watch.signals:
+                            raise
+                        say(f'{peer[0]}: {error}; still waiting for the primary')
         except OSError as error:
             raise CtlError(f'{host}:{port}: {error.strerror or error}') from None
 

@@ -11,9 +11,18 @@ ON_TERMINAL = 1
 ELSEWHERE = 10
 
 
+# What is done in states of a pair that is none any more
+_ALONE = {
+    uapi.State.CLAIMING: 'STANDING STILL until the arbiter has decided',
+    uapi.State.LIVE: 'LIVE without protection',
+    uapi.State.STOPPED: 'STOPPED for good',
+    uapi.State.ENDED: 'running without protection',
+}
+
+
 def _peer(status):
     """How far a backup is behind its primary."""
-    if not status.role:
+    if not status.role or status.state in _ALONE:
         return ''
     lag = status.seq - status.peer_seq if status.role == uapi.Role.PRIMARY else status.peer_seq - status.seq
     return f', the backup {max(lag, 0):,} behind'
@@ -47,7 +56,8 @@ class Progress:
         """The line."""
         rate = (status.log_bytes - self._bytes) / max(now - self._last, 0.001)
         share = f' of {self._total / 1e6:.1f}' if self._total else ''
-        return (f'{self._doing} {now - self._start:.0f} s: {status.seq:,} entries, '
+        doing = _ALONE.get(status.state, self._doing) if status.role else self._doing
+        return (f'{doing} {now - self._start:.0f} s: {status.seq:,} entries, '
                 f'{status.log_bytes / 1e6:.1f}{share} MB, {rate / 1e6:.2f} MB/s, '
                 f'{status.inputs:,} inputs, {status.landings:,} landings{_peer(status)}{_packets(status)}')
 

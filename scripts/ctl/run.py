@@ -7,7 +7,7 @@ import stat
 import time
 
 from . import command, uapi
-from .messages import IN_KERNEL_LOG, USAGE, CallError, CtlError, describe_end, say
+from .messages import USAGE, CallError, CtlError, describe_end, say
 from .module import Device, KernelLog
 from .progress import Progress
 from .qemu import Attached, Qemu
@@ -15,6 +15,8 @@ from .watch import Watch
 
 # How long a session's own end may come after QEMU's or the guest's
 SETTLE_SECONDS = 5
+# How long nobody looks, when nothing happens
+LOOK_SECONDS = 60
 # How long the guest may take to a place where the log can end, and how often QEMU is looked after meanwhile
 FINISH_SECONDS = 60
 FINISH_LOOK = 1
@@ -24,6 +26,7 @@ class Run:
     """What recording and replaying have in common."""
 
     doing = ''
+    look_seconds = LOOK_SECONDS
 
     def __init__(self, words, device=Device, monitor=None):
         """monitor: where that of a QEMU is that somebody else has started; there are no words then."""
@@ -49,6 +52,7 @@ class Run:
                 self.qemu = Attached(self.monitor, self.watch)
             for warning in command.check(self.qemu.words if self.qemu else self.words, own=not self.qemu):
                 say(f'warning: {warning}')
+            self.ask_module()
             self.prepare()
             self.begin()
             self.follow(None if quiet else Progress(self.doing, self.total(), every=every))
@@ -59,6 +63,14 @@ class Run:
         finally:
             self.end()
         return self.judge(problem)
+
+    def ask_module(self):
+        """Before anybody is waited for: is it there, and does it take this machine?"""
+        device = self.device()
+        try:
+            device.check()
+        finally:
+            device.close()
 
     def prepare(self):
         """Before QEMU is started."""
@@ -82,7 +94,6 @@ class Run:
         """Up to the guest's first instruction."""
         device = self.device()
         try:
-            device.check()
             self.qemu = self.qemu or Qemu(self.words, self.watch)
             self.qemu.connect()
             machine = self.qemu.machine()
@@ -114,7 +125,7 @@ class Run:
     def follow(self, progress):
         """Wait for the end, showing how far it is."""
         while not self.over():
-            self.watch.wait(progress.wait() if progress else 60)
+            self.watch.wait(min(progress.wait(), self.look_seconds) if progress else self.look_seconds)
             if progress and progress.wait() <= 0:
                 progress.show(self.session.status())
         if not self.ended and (self.qemu.ended or self.qemu.shut_down):
@@ -127,9 +138,10 @@ class Run:
     def explain(self, error):
         """Say what went wrong, and what the kernel log has on it."""
         say(str(error))
-        if isinstance(error, CallError) and error.errno in IN_KERNEL_LOG:
-            for line in self.kernel_log.lines() or ['(nothing of kvmft\'s)']:
-                say(f'kernel log: {line}')
+        if not isinstance(error, CallError):
+            return
+        for line in self.kernel_log.lines() or ['(nothing of kvmft\'s)'] * error.see_kernel_log:
+            say(f'kernel log: {line}')
 
     def end(self):
         """Leave nothing behind."""
@@ -187,22 +199,37 @@ class Recording(Run):
         self.path = path
         self.align_us = align_us
         self.force = force
+        self.made = ''
         self.begun = False
         self.unwritten = ''
 
     def prepare(self):
-        if not self.force and os.path.lexists(self.path):
+        if not os.path.lexists(self.path):
+            return
+        if not self.force:
             raise CtlError(f'{self.path} exists: name another file, or say --force', USAGE)
+        if not os.path.isfile(self.path):
+            raise CtlError(f'{self.path} is no regular file', USAGE)
 
     def attach(self):
-        # No sooner: a recording that does not begin costs no earlier one
-        flags = os.O_TRUNC if self.force else os.O_EXCL
+        # Beside an earlier one: a recording that does not begin costs nothing
+        made = f'{self.path}.part' if os.path.lexists(self.path) else self.path
         try:
-            self.log = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o600)
+            self.log = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_EXCL, 0o600)
         except OSError as error:
-            raise CtlError(f'{self.path} can not be made: {error.strerror}') from None
+            raise CtlError(f'{made} can not be made: {error.strerror}') from None
+        self.made = made
         self.session.record(self.log, self.align_us)
         self.begun = True
+
+    def begin(self):
+        super().begin()
+        if self.made != self.path:
+            try:
+                os.rename(self.made, self.path)
+            except OSError as error:
+                raise CtlError(f'{self.made} can not be renamed: {error.strerror}') from None
+            self.made = self.path
 
     def finish(self):
         """End the log while the guest runs, unless the session did it at the guest's end."""
@@ -235,13 +262,13 @@ class Recording(Run):
         super().end()
         if self.log is None:
             return
-        if self.begun and self.status and self.status.seq:
+        if self.begun and self.made == self.path and self.status and self.status.seq:
             try:
                 os.fsync(self.log)
             except OSError as error:
                 self.unwritten = f'{self.path} is not all on the disk: {error.strerror}'
         else:
-            os.unlink(self.path)
+            os.unlink(self.made)
         os.close(self.log)
 
     def judge(self, problem):
@@ -249,7 +276,7 @@ class Recording(Run):
         status = self.status
         if not (status and status.seq):
             self.failed(problem or self.cause)
-            say(f'nothing was recorded: {self.path} is removed')
+            say(f'nothing was recorded: {self.made} is removed')
             return 1
         size = os.stat(self.path).st_size
         done = f'{status.seq:,} entries, {size:,} bytes, {self.seconds:.2f} s: {self.path}'
