@@ -14,7 +14,8 @@
 #	make demo-replay	a guest is recorded, replayed, and replayed by an altered log
 #	make bench		what exits, recording, a backup and a take-over cost
 #	make fuzz N=10		any bytes for the readers of logs, minutes of CPU time
-#	make install		kvmftctl, scripts, units, documents; DESTDIR=DIR for a package
+#	make install		kvmftctl, scripts, units, documents; DESTDIR=DIR for a package,
+#				PREFIX=DIR for another place than /usr
 #	make deb		a Debian package, with the module's source for DKMS
 #	make style		checkpatch, sparse, warnings, layers
 #	make clean
@@ -66,18 +67,23 @@ style:
 # All but the module: that is modules_install, or DKMS, which "make deb" leaves it to.
 PREFIX ?= /usr
 
+install: PLACE = $(DESTDIR)$(PREFIX)
 install:
-	install -d $(DESTDIR)$(PREFIX)/lib/kvmft/ctl $(DESTDIR)$(PREFIX)/lib/kvmft/bpftrace $(DESTDIR)$(PREFIX)/sbin \
-		$(DESTDIR)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/kvmft \
-		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	install scripts/kvmftctl $(DESTDIR)$(PREFIX)/lib/kvmft
-	install -m 644 $(filter-out %/paper.py, $(wildcard scripts/ctl/*.py)) $(DESTDIR)$(PREFIX)/lib/kvmft/ctl
-	install scripts/bpftrace/*.bt $(DESTDIR)$(PREFIX)/lib/kvmft/bpftrace
-	ln -sf ../lib/kvmft/kvmftctl $(DESTDIR)$(PREFIX)/sbin/kvmftctl
+	install -d $(PLACE)/lib/kvmft/ctl $(PLACE)/lib/kvmft/bpftrace $(PLACE)/sbin \
+		$(DESTDIR)/lib/systemd/system $(PLACE)/share/doc/kvmft/ABI/testing \
+		$(PLACE)/share/man/man1 $(PLACE)/share/bash-completion/completions
+	install -d -m 700 $(DESTDIR)/etc/kvmft
+	install scripts/kvmftctl $(PLACE)/lib/kvmft
+	install -m 644 $(filter-out %/paper.py, $(wildcard scripts/ctl/*.py)) $(PLACE)/lib/kvmft/ctl
+	install scripts/bpftrace/*.bt $(PLACE)/lib/kvmft/bpftrace
+	ln -sf ../lib/kvmft/kvmftctl $(PLACE)/sbin/kvmftctl
 	install -m 644 scripts/systemd/*.service $(DESTDIR)/lib/systemd/system
-	install -m 644 README Documentation/*.rst $(DESTDIR)$(PREFIX)/share/doc/kvmft
-	install -m 644 Documentation/kvmftctl.1 $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 644 scripts/completion/kvmftctl $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	sed -i 's,/usr/\(sbin\|share\)/,$(PREFIX)/\1/,' \
+		$(patsubst scripts/systemd/%,$(DESTDIR)/lib/systemd/system/%,$(wildcard scripts/systemd/*.service))
+	install -m 644 README Documentation/*.rst $(PLACE)/share/doc/kvmft
+	install -m 644 Documentation/ABI/testing/* $(PLACE)/share/doc/kvmft/ABI/testing
+	install -m 644 Documentation/kvmftctl.1 $(PLACE)/share/man/man1
+	install -m 644 scripts/completion/kvmftctl $(PLACE)/share/bash-completion/completions
 
 deb:
 	scripts/deb
