@@ -64,6 +64,23 @@ void kvmft_engine_end(struct kvmft_engine *engine, enum kvmft_end end, const cha
 	engine->vcpu->owner->ended(engine->vcpu, end);
 }
 
+bool kvmft_engine_may_begin(struct kvmft_engine *engine)
+{
+	const char *reason = kvmft_machine_begin(&engine->vcpu->vm);
+
+	if (reason)
+		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED, "%s", reason);
+	return !reason;
+}
+
+bool kvmft_engine_may_go_on(const struct kvmft_engine *engine)
+{
+	u64 lag_max = READ_ONCE(engine->lag_max);
+
+	return kvmft_log_space(engine->log) >= KVMFT_RING_RESERVE && (likely(!lag_max) ||
+	       engine->progress.seq <= READ_ONCE(engine->transport->peer_seq) + lag_max);
+}
+
 enum kvmft_stall kvmft_engine_lacks(const struct kvmft_engine *engine)
 {
 	return kvmft_log_space(engine->log) < KVMFT_RING_RESERVE ? KVMFT_STALL_LOG :

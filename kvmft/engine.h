@@ -101,7 +101,14 @@ void kvmft_engine_free(struct kvmft_engine *engine);
 __printf(3, 4) void kvmft_engine_end(struct kvmft_engine *engine, enum kvmft_end end,
 				     const char *fmt, ...);
 
-/* Recording: why the guest may not go on at a boundary, if it may not. */
+/* See kvmft_machine_begin(); false: the session has ended. */
+bool kvmft_engine_may_begin(struct kvmft_engine *engine);
+
+/*
+ * Recording, at a boundary: is there room in the log, and is the backup no further behind than it
+ * may be?  And what the guest waits for if not.
+ */
+bool kvmft_engine_may_go_on(const struct kvmft_engine *engine);
 enum kvmft_stall kvmft_engine_lacks(const struct kvmft_engine *engine);
 
 /**
@@ -174,9 +181,9 @@ struct kvmft_engine *kvmft_replay_start(struct kvmft_vcpu *vcpu, struct kvmft_tr
 
 /*
  * Wake the vCPU's thread where it waits for the log: it will not wait again.  The VM may go
- * once this has returned.  Any thread, may sleep.
+ * once this has returned; @gone: it is going already.  Any thread, may sleep.
  */
-void kvmft_record_cancel(struct kvmft_engine *engine);
+void kvmft_record_cancel(struct kvmft_engine *engine, bool gone);
 void kvmft_engine_cancel(struct kvmft_engine *engine);
 
 /* A replay that is alone may go on without its log.  Any thread. */

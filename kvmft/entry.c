@@ -262,7 +262,7 @@ static bool input_valid(const struct kvmft_input *input)
 {
 	switch (input->type) {
 	case KVMFT_INPUT_LINE:
-		return input->level <= 1;
+		return input->level <= 1 && input->source < KVMFT_SOURCES;
 	case KVMFT_INPUT_MEMORY:
 		return input->len && input->len <= KVMFT_DATA_MAX;
 	case KVMFT_INPUT_TIMER:
@@ -337,7 +337,7 @@ static void take_input(struct reader *in, struct kvmft_input *input, unsigned in
 		input->gsi = FIELD_GET(INPUT_GSI, first);
 		if (input->gsi == INPUT_GSI_FOLLOWS)
 			input->gsi += take_varint(in, U32_MAX - INPUT_GSI_FOLLOWS);
-		input->source = take_varint(in, U32_MAX);
+		input->source = take_varint(in, KVMFT_SOURCES - 1);
 		break;
 	case KVMFT_INPUT_MSI:
 		input->addr = take_varint(in, U64_MAX) ^ MSI_BASE;

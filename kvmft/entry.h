@@ -90,7 +90,7 @@ enum kvmft_input_type {
  * struct kvmft_input - one input
  * @type: &enum kvmft_input_type
  * @level: of the line: 0 or 1
- * @source: who drives the line: KVM's irq_source_id
+ * @source: who drives the line: KVM's irq_source_id, less than KVMFT_SOURCES
  * @gsi: the line
  * @data: of the message
  * @addr: of the message; guest physical address of the memory
@@ -109,6 +109,12 @@ struct kvmft_input {
 	u16 len;
 	const u8 *bytes;
 };
+
+/*
+ * KVM has one word for the sources of a line, and sets the bit that it is told
+ * (__kvm_irq_line_state(), include/linux/kvm_host.h).
+ */
+#define KVMFT_SOURCES		64
 
 /* More inputs at one boundary become further entries: kvmft_entry.more. */
 #define KVMFT_BATCH_MAX		16

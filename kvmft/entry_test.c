@@ -71,7 +71,7 @@ static void random_input(struct bench *b, struct kvmft_input *input)
 	*input = (struct kvmft_input){ .type = types[below(b, ARRAY_SIZE(types))] };
 	if (input->type == KVMFT_INPUT_LINE) {
 		input->level = below(b, 2);
-		input->source = random_number(b, 32);
+		input->source = below(b, KVMFT_SOURCES);
 		input->gsi = random_number(b, 32);
 	} else if (input->type == KVMFT_INPUT_MSI) {
 		input->addr = below(b, 2) ? 0xfee00000 : random_number(b, 64);
@@ -529,8 +529,8 @@ static const struct {
 	{ "bytes: behind a timer", -EBADMSG, 4, { 0x42, 0x00, 0x00, 0x06 } },
 	{ "line: largest gsi", -EAGAIN, 8, { 0x22, 0x00, 0xf9, 0xe0, 0xff, 0xff, 0xff, 0x0f } },
 	{ "line: gsi too large", -EBADMSG, 8, { 0x22, 0x00, 0xf9, 0xe1, 0xff, 0xff, 0xff, 0x0f } },
-	{ "line: source too large", -EBADMSG, 8, {
-		0x22, 0x00, 0x01, 0x80, 0x80, 0x80, 0x80, 0x10 } },
+	{ "line: largest source", -EAGAIN, 4, { 0x22, 0x00, 0x01, 0x3f } },
+	{ "line: source too large", -EBADMSG, 4, { 0x22, 0x00, 0x01, 0x40 } },
 	{ "message: data too large", -EBADMSG, 9, {
 		0x22, 0x00, 0x02, 0x00, 0x80, 0x80, 0x80, 0x80, 0x10 } },
 	{ "MSR: number too large", -EBADMSG, 6, { 0x30, 0x80, 0x80, 0x80, 0x80, 0x10 } },
@@ -593,6 +593,8 @@ static void refused_entries(struct kunit *test)
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 2,
 		  .inputs = { { .type = KVMFT_INPUT_TIMER }, INPUT_MEMORY(0, 4, four) } },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { INPUT_LINE(1, 2) } },
+		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = {
+			{ .type = KVMFT_INPUT_LINE, .source = KVMFT_SOURCES } } },
 	};
 	struct bench *b = test->priv;
 	struct kvmft_codec before = b->encoder;

@@ -22,6 +22,7 @@ KVMFT_HOOK(kvm_io_bus_write, "kvm", KVMFT_HOOK_VCPU);
 KVMFT_HOOK(ioeventfd_write, "kvm", KVMFT_HOOK_VCPU);
 KVMFT_HOOK(apic_mmio_read, "kvm", KVMFT_HOOK_VCPU);
 KVMFT_HOOK(kvm_emulate_rdmsr, "kvm", KVMFT_HOOK_VCPU);
+KVMFT_HOOK(kvm_emulate_hypercall, "kvm", KVMFT_HOOK_VCPU);
 KVMFT_HOOK(kvm_cpuid, "kvm", KVMFT_HOOK_VCPU);
 
 static bool to_space(enum kvm_bus bus, enum kvmft_space *space)
@@ -116,6 +117,8 @@ static int replace_kvm_emulate_rdmsr(struct kvm_vcpu *vcpu)
 
 	ret = kvmft_original(kvm_emulate_rdmsr)(vcpu);
 	if (vm) {
+		/* The VMM does: kvmft_io_complete() has its answer. */
+		vm->rdmsr = !ret;
 		/* It has not moved if the MSR does not exist: always so, or never. */
 		if (ret == 1 && regs[VCPU_REGS_RIP] != rip) {
 			value = (u32)regs[VCPU_REGS_RAX] | (u64)regs[VCPU_REGS_RDX] << 32;
@@ -132,6 +135,34 @@ static int replace_kvm_emulate_rdmsr(struct kvm_vcpu *vcpu)
 		kvmft_vm_put(vm);
 	}
 	return ret;
+}
+
+/* The host's wall clock goes to guest memory; every other call is the same each time. */
+static int replace_kvm_emulate_hypercall(struct kvm_vcpu *vcpu)
+{
+	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
+
+	if (vm) {
+		if (READ_ONCE(vm->deterministic) &&
+		    vcpu->arch.regs[VCPU_REGS_RAX] == KVM_HC_CLOCK_PAIRING)
+			vm->ops->unsupported(vm, "the guest asked KVM for the host's clock");
+		kvmft_vm_put(vm);
+	}
+	return kvmft_original(kvm_emulate_hypercall)(vcpu);
+}
+
+/* The machine is where it was when KVM asked the VMM. */
+static void complete_rdmsr(struct kvmft_vm *vm)
+{
+	struct kvm_vcpu *vcpu = vm->vcpu;
+	u64 value = READ_ONCE(vcpu->run->msr.data);
+
+	vm->rdmsr = false;
+	/* An MSR that it does not know never exists. */
+	if (READ_ONCE(vcpu->run->msr.error))
+		return;
+	vm->ops->msr(vm, vcpu->arch.regs[VCPU_REGS_RCX], &value);
+	WRITE_ONCE(vcpu->run->msr.data, value);
 }
 
 int kvmft_io_complete(struct kvmft_vm *vm)
@@ -152,6 +183,10 @@ int kvmft_io_complete(struct kvmft_vm *vm)
 		frag = &vcpu->mmio_fragments[vcpu->mmio_cur_fragment];
 		vm->ops->read(vm, KVMFT_SPACE_MEMORY, frag->gpa, vcpu->run->mmio.data,
 			      min(8U, frag->len));
+	} else if (vm->rdmsr) {
+		if (vm->ops->ready(vm))
+			return -EINTR;
+		complete_rdmsr(vm);
 	}
 	return 0;
 }
@@ -225,6 +260,7 @@ struct kvmft_hook *const kvmft_io_hooks[] = {
 	&hook_ioeventfd_write,
 	&hook_apic_mmio_read,
 	&hook_kvm_emulate_rdmsr,
+	&hook_kvm_emulate_hypercall,
 	&hook_kvm_cpuid,
 	NULL
 };

@@ -73,7 +73,7 @@ static int run(struct kvmft_vm *vm)
 		if (vm->interrupted)
 			return -EINTR;
 		ret = kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
-		vm->answering |= !ret;
+		vm->answering |= !ret && !vm->interrupted;
 		if (ret || vm->interrupted)
 			return ret;
 		vm->held = true;
@@ -95,6 +95,9 @@ static int replace_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 		return kvmft_original(kvm_arch_vcpu_ioctl_run)(vcpu);
 
 	kvmft_vm_run_begin(vm);
+	/* KVM_SYNC_X86_*: the same as KVM_SET_REGS, KVM_SET_SREGS and KVM_SET_VCPU_EVENTS. */
+	if (unlikely(READ_ONCE(vcpu->run->kvm_dirty_regs)))
+		vm->ops->changing(vm);
 	ret = run(vm);
 	if (vm->interrupted) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;

@@ -29,12 +29,16 @@ struct kvmft_hook *const kvmft_vm_callees[] = {
 };
 
 /* What the VMM or the guest uses already and no log explains; NULL: nothing. */
-static const char *refusal(struct kvm *kvm, struct kvm_vcpu *vcpu)
+static const char *refusal(const struct kvm *kvm, const struct kvm_vcpu *vcpu)
 {
+	if (kvm->arch.vm_type != KVM_X86_DEFAULT_VM || vcpu->arch.guest_state_protected)
+		return "its memory or registers are encrypted";
+	if (kvm->arch.hlt_in_guest || kvm->arch.mwait_in_guest || kvm->arch.cstate_in_guest)
+		return "it sleeps without leaving the guest (QEMU's -overcommit cpu-pm=on)";
+	if (kvm->arch.xen_hvm_config.flags || kvm->arch.xen_hvm_config.msr)
+		return "KVM is to be a Xen for it";
 	if (kvm->arch.irqchip_mode != KVM_IRQCHIP_KERNEL)
 		return "its interrupt chips are not in the kernel (-machine kernel-irqchip=on)";
-	if (!list_empty(&kvm->ioeventfds))
-		return KVMFT_NO_IOEVENTFD;
 	if (vcpu->arch.apic_base & X2APIC_ENABLE)
 		return "the guest uses the x2APIC";
 	if (vcpu->arch.pv_time.active || vcpu->arch.st.msr_val || vcpu->arch.apf.msr_en_val ||
@@ -47,6 +51,19 @@ static const char *refusal(struct kvm *kvm, struct kvm_vcpu *vcpu)
 	return NULL;
 }
 
+static void hide_paravirtual(struct kvm_vcpu *vcpu)
+{
+	vcpu->arch.pv_cpuid.enforce = true;
+	vcpu->arch.pv_cpuid.features = 0;
+}
+
+const char *kvmft_machine_begin(const struct kvmft_vm *vm)
+{
+	/* KVM_SET_CPUID2 has them as the VMM wants it; once the vCPU has run it changes nothing. */
+	hide_paravirtual(vm->vcpu);
+	return refusal(vm->kvm, vm->vcpu);
+}
+
 int kvmft_machine_arm(struct kvmft_vm *vm)
 {
 	struct kvm_vcpu *vcpu = vm->vcpu;
@@ -56,15 +73,15 @@ int kvmft_machine_arm(struct kvmft_vm *vm)
 	/* KVM's own test, kvm_vcpu_has_run() in arch/x86/kvm/x86.h. */
 	if (vcpu->arch.last_vmentry_cpu != -1)
 		return -EBUSY;
-	reason = refusal(kvm, vcpu);
+	/* One that is made later ends the session when the guest first uses it. */
+	reason = list_empty(&kvm->ioeventfds) ? refusal(kvm, vcpu) : KVMFT_NO_IOEVENTFD;
 	if (reason) {
 		pr_warn("this VM can not be recorded or replayed: %s\n", reason);
 		return -EOPNOTSUPP;
 	}
 
 	kvm_set_or_clear_apicv_inhibit(kvm, APICV_INHIBIT_REASON_DISABLED, true);
-	vcpu->arch.pv_cpuid.enforce = true;
-	vcpu->arch.pv_cpuid.features = 0;
+	hide_paravirtual(vcpu);
 	kvm->arch.enable_pmu = false;
 	kvmft_call(kvm_pmu_refresh)(vcpu);
 	WRITE_ONCE(vm->deterministic, true);
@@ -472,6 +489,14 @@ void kvmft_machine_wake(struct kvmft_vm *vm)
 	__acquires(&vm->kvm->srcu)
 {
 	kvm_vcpu_srcu_read_lock(vm->vcpu);
+}
+
+u64 kvmft_machine_tsc_offset(const struct kvmft_vm *vm, u64 tsc)
+{
+	struct kvm_vcpu *vcpu = vm->vcpu;
+
+	/* The rate may be scaled. */
+	return vcpu->arch.l1_tsc_offset + tsc - kvm_read_l1_tsc(vcpu, rdtsc());
 }
 
 #define member(type, base, path)	((type *)((char *)(base) + KVMFT_OFFSET_##path))

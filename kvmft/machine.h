@@ -21,6 +21,12 @@
  */
 int kvmft_machine_arm(struct kvmft_vm *vm);
 
+/*
+ * Before the vCPU's first run, on its thread: what the VMM did since is looked at.  Returns why the
+ * machine can not be replayed, or NULL.
+ */
+const char *kvmft_machine_begin(const struct kvmft_vm *vm);
+
 /* The VM never runs again: KVM_RUN returns -EIO. */
 void kvmft_machine_kill(struct kvmft_vm *vm);
 
@@ -88,6 +94,9 @@ int kvmft_machine_memory(struct kvmft_vm *vm, u64 *digest);
  */
 void kvmft_machine_go_live(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch,
 			   const u64 *tsc_offset, const unsigned long *lines);
+
+/* The offset with which the guest's TSC is @tsc now. */
+u64 kvmft_machine_tsc_offset(const struct kvmft_vm *vm, u64 tsc);
 
 /* The vCPU comes to a boundary: wherever it is; unless it is in the guest anyway. */
 void kvmft_machine_kick(struct kvmft_vm *vm);

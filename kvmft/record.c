@@ -209,15 +209,6 @@ static void finish(struct kvmft_record *record, const char *why)
 		kvmft_engine_end(&record->engine, KVMFT_END_FINISHED, "%s", why);
 }
 
-/* Is there room in the log, and is the backup no further behind than it may be? */
-static bool may_go_on(const struct kvmft_engine *engine)
-{
-	u64 lag_max = READ_ONCE(engine->lag_max);
-
-	return kvmft_log_space(engine->log) >= KVMFT_RING_RESERVE && (likely(!lag_max) ||
-	       engine->progress.seq <= READ_ONCE(engine->transport->peer_seq) + lag_max);
-}
-
 /* KVM's SRCU is held; it is let go of while waiting.  -EINTR: a signal came. */
 static int wait_for_space(struct kvmft_record *record)
 {
@@ -226,12 +217,12 @@ static int wait_for_space(struct kvmft_record *record)
 	int ret;
 
 	publish(record);
-	if (likely(may_go_on(engine)))
+	if (likely(kvmft_engine_may_go_on(engine)))
 		return 0;
 	kvmft_machine_sleep(vm);
 	kvmft_transport_wake(engine->transport);
 	ret = kvmft_transport_stall(engine->transport, kvmft_engine_lacks(engine),
-				    may_go_on(engine) ||
+				    kvmft_engine_may_go_on(engine) ||
 				    kvmft_transport_error(engine->transport) ||
 				    READ_ONCE(engine->cancelled));
 	kvmft_machine_wake(vm);
@@ -248,6 +239,8 @@ static int begin(struct kvmft_record *record)
 	int ret;
 
 	if (!record->pages.page) {
+		if (!kvmft_engine_may_begin(engine))
+			return -EINTR;
 		ret = kvmft_pages_collect(&record->pages, &vcpu->vm);
 		if (ret)
 			return ret;
@@ -305,6 +298,11 @@ static void applied(struct kvmft_record *record)
 		wake_up_all(&record->engine.transport->wait);
 }
 
+static bool is_pending(const struct kvmft_record *record)
+{
+	return READ_ONCE(record->queue.nr) || READ_ONCE(record->finish);
+}
+
 /* Log and apply what is queued, here. */
 static void apply(struct kvmft_record *record, enum kvmft_at at)
 {
@@ -329,6 +327,9 @@ static void apply(struct kvmft_record *record, enum kvmft_at at)
 		applied(record);
 		WRITE_ONCE(engine->progress.inputs, engine->progress.inputs + i);
 	} while (entry->more);
+	/* What there was no space for has waited long enough. */
+	if (is_pending(record))
+		WRITE_ONCE(record->overdue, true);
 	if (at == KVMFT_AT_POSITION) {
 		record->landed = vcpu->state.pos;
 		WRITE_ONCE(engine->progress.landings, engine->progress.landings + 1);
@@ -346,11 +347,6 @@ static bool has_got_on(const struct kvmft_record *record)
 	/* The end comes once: it does not keep the guest from getting on. */
 	return READ_ONCE(record->finish) || !record->engine.progress.landings ||
 	       now->cond - then->cond + now->taken - then->taken >= PROGRESS_MIN;
-}
-
-static bool is_pending(const struct kvmft_record *record)
-{
-	return READ_ONCE(record->queue.nr) || READ_ONCE(record->finish);
 }
 
 /* What ends a recording.  True: it has ended. */
@@ -546,7 +542,7 @@ static int record_quick_tsc(struct kvmft_vcpu *vcpu, u64 *value)
 	if (record->nudge != NUDGE_NONE || is_pending(record) ||
 	    engine->codec.seq - record->digest_seq >= DIGEST_INTERVAL ||
 	    kvmft_log_unpublished(engine->log) >= engine->transport->wake_at ||
-	    !may_go_on(engine))
+	    !kvmft_engine_may_go_on(engine))
 		return -EAGAIN;
 	record_tsc(vcpu, value);
 	return !engine->end && !record->failed;
@@ -650,7 +646,8 @@ static enum hrtimer_restart overdue(struct hrtimer *timer)
 	struct kvmft_record *record = container_of(timer, struct kvmft_record, timer);
 
 	WRITE_ONCE(record->overdue, true);
-	kvm_vcpu_kick(record->engine.vcpu->vm.vcpu);
+	/* With a request: the boundary may just be behind the vCPU, and the guest before it. */
+	kvmft_machine_kick(&record->engine.vcpu->vm);
 	return HRTIMER_NORESTART;
 }
 
@@ -709,15 +706,18 @@ static unsigned int take_last(struct kvmft_record *record, struct kvmft_input *i
  * struct flush - what is left in the queue goes to the chips
  * @work: by a kernel thread: the caller may be any process
  * @record: whose
+ * @gone: nobody gets them: KVM destroys the VM, and has freed its table of interrupt lines
  */
 struct flush {
 	struct work_struct work;
 	struct kvmft_record *record;
+	bool gone;
 };
 
 static void flush_work_fn(struct work_struct *work)
 {
-	struct kvmft_record *record = container_of(work, struct flush, work)->record;
+	const struct flush *flush = container_of(work, struct flush, work);
+	struct kvmft_record *record = flush->record;
 	struct kvmft_vm *vm = &record->engine.vcpu->vm;
 	struct mm_struct *mm = kvmft_machine_use_mm(vm);
 	struct kvmft_input inputs[KVMFT_BATCH_MAX];
@@ -725,7 +725,7 @@ static void flush_work_fn(struct work_struct *work)
 	bool timer = false;
 
 	while ((nr = take_last(record, inputs))) {
-		for (i = 0; i < nr; i++) {
+		for (i = 0; i < nr && !flush->gone; i++) {
 			if (inputs[i].type == KVMFT_INPUT_TIMER)
 				timer = true;
 			else
@@ -740,10 +740,10 @@ static void flush_work_fn(struct work_struct *work)
 }
 
 /* The VM may be gone as soon as this returns: its last hooked calls are elsewhere. */
-void kvmft_record_cancel(struct kvmft_engine *engine)
+void kvmft_record_cancel(struct kvmft_engine *engine, bool gone)
 {
 	struct kvmft_record *record = of_engine(engine);
-	struct flush flush = { .record = record };
+	struct flush flush = { .record = record, .gone = gone };
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&record->lock, flags);

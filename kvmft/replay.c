@@ -361,6 +361,8 @@ static int begin(struct kvmft_replay *replay)
 	int ret;
 
 	replay->changed = NULL;
+	if (!kvmft_engine_may_begin(&replay->engine))
+		return 0;
 	while (!replay->started && !replay->engine.end) {
 		ret = fetch(replay, true);
 		if (ret)
@@ -471,6 +473,26 @@ static bool go_live(struct kvmft_replay *replay)
 	return true;
 }
 
+/* At a boundary of a replay that is over. */
+static int stay(struct kvmft_replay *replay)
+{
+	struct kvmft_vm *vm = &replay->engine.vcpu->vm;
+
+	kvmft_machine_sleep(vm);
+	hold(&replay->engine);
+	kvmft_machine_wake(vm);
+	return go_live(replay) ? 0 : -EINTR;
+}
+
+/* Nobody knows where the guest is. */
+static int replay_failed(struct kvmft_vcpu *vcpu)
+{
+	struct kvmft_replay *replay = of_engine(vcpu->context);
+
+	kvmft_engine_end(&replay->engine, vcpu->failure, NULL);
+	return stay(replay);
+}
+
 static int replay_boundary(struct kvmft_vcpu *vcpu)
 {
 	struct kvmft_replay *replay = of_engine(vcpu->context);
@@ -521,13 +543,7 @@ static int replay_boundary(struct kvmft_vcpu *vcpu)
 			more = false;
 		}
 	}
-	if (engine->end) {
-		kvmft_machine_sleep(&vcpu->vm);
-		hold(engine);
-		kvmft_machine_wake(&vcpu->vm);
-		return go_live(replay) ? 0 : -EINTR;
-	}
-	return ret;
+	return engine->end ? stay(replay) : ret;
 }
 
 /* The vCPU stays halted until an entry wakes it. */
@@ -596,7 +612,7 @@ static bool replay_passing(const struct kvmft_vcpu *vcpu)
 /* The guest has seen @tsc. */
 static void note_clock(struct kvmft_replay *replay, u64 tsc)
 {
-	replay->clock.offset = tsc - rdtsc();
+	replay->clock.offset = kvmft_machine_tsc_offset(&replay->engine.vcpu->vm, tsc);
 	replay->clock.known = true;
 }
 
@@ -648,14 +664,20 @@ static void replay_msr(struct kvmft_vcpu *vcpu, u32 index, u64 *value)
 static int replay_ready(struct kvmft_vcpu *vcpu)
 {
 	struct kvmft_replay *replay = of_engine(vcpu->context);
+	struct kvmft_engine *engine = &replay->engine;
 
-	if (replay->engine.end)
-		return 0;
 	/* immediate_exit: the VMM's signal came before KVM_RUN did. */
-	if (!replay->have && !vcpu->vm.vcpu->wants_to_run && !try_fetch(replay))
+	if (!engine->end && !replay->have && !vcpu->vm.vcpu->wants_to_run && !try_fetch(replay))
 		return -EINTR;
-	/* An error ends the replay, and the next boundary holds the vCPU. */
-	return fetch(replay, false) == -EINTR ? -EINTR : 0;
+	if (!engine->end && fetch(replay, false) == -EINTR)
+		return -EINTR;
+	/* The instruction may go on without the log, with what the device here says. */
+	if (engine->end && engine->alone) {
+		hold(engine);
+		return READ_ONCE(engine->live) ? 0 : -EINTR;
+	}
+	/* Another error ends the replay, and the next boundary holds the vCPU. */
+	return 0;
 }
 
 static void replay_read(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 addr, void *data,
@@ -680,6 +702,9 @@ static bool replay_write(struct kvmft_vcpu *vcpu, enum kvmft_space space, u64 ad
 	struct kvmft_engine *engine = &replay->engine;
 	const struct kvmft_entry *entry = &engine->entry;
 
+	/* Of an instruction that was half done when the log ended: see replay_ready(). */
+	if (engine->end && READ_ONCE(engine->live))
+		return true;
 	if (!expect(replay, KVMFT_ENTRY_WRITE, "a write to a device"))
 		return false;
 	if (entry->space != space || entry->addr != addr || entry->len != len ||
@@ -717,6 +742,7 @@ static bool replay_input(struct kvmft_vcpu *vcpu, const struct kvmft_input *inpu
 
 static const struct kvmft_engine_ops replay_ops = {
 	.boundary = replay_boundary,
+	.failed = replay_failed,
 	.halt = replay_halt,
 	.enter = replay_enter,
 	.passing = replay_passing,

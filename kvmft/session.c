@@ -151,12 +151,13 @@ static void release(struct kvmft_session *session, enum kvmft_end why)
 	if (session->released)
 		return;
 	session->released = true;
+	session->holds_vm = kvmft_vcpu_hold(&session->vcpu);
 	if (may_not_run(session, why))
 		kvmft_vcpu_kill(&session->vcpu);
 	if (engine && engine->mode == KVMFT_MODE_REPLAY)
 		kvmft_engine_cancel(engine);
 	else if (engine)
-		kvmft_record_cancel(engine);
+		kvmft_record_cancel(engine, !session->holds_vm);
 	kvmft_vcpu_release(&session->vcpu);
 	kvmft_net_release(&session->vcpu.vm, phase_after(session, why));
 	queue_work(detach_wq, &session->detach);
@@ -321,6 +322,9 @@ static void session_detach(struct work_struct *work)
 {
 	struct kvmft_session *session = container_of(work, struct kvmft_session, detach);
 
+	/* Not under session->lock: the VM may go with it. */
+	if (session->holds_vm)
+		kvmft_vcpu_drop(&session->vcpu);
 	kvmft_vcpu_drain(&session->vcpu);
 	if (session->engine && session->engine->mode == KVMFT_MODE_RECORD)
 		/* Without an end the backup goes on where the log stops. */

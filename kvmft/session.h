@@ -33,6 +33,7 @@
  * @ready: the guest of a backup that has won can run on
  * @released: the vCPU is not protected any more.  A replay's is held until the descriptor is
  *	closed or the VM is destroyed: it must not run on
+ * @holds_vm: a reference to the VM keeps it whole while it is released; @detach gives it back
  * @on_change: called with @on_change_arg, under @lock, when @state changes; or NULL
  * @on_change_arg: see there
  * @changed: woken when @state changes
@@ -54,6 +55,7 @@ struct kvmft_session {
 	char verdict[128];
 	bool ready;
 	bool released;
+	bool holds_vm;
 	void (*on_change)(void *arg);
 	void *on_change_arg;
 	wait_queue_head_t changed;

@@ -5,7 +5,7 @@
  * What a run in the guest needs is put into the VMCB and the debug registers right before it
  * and taken out right after: at rest they are KVM's alone, and a session may end at any
  * moment.  An exit that KVM must not see (RDTSC, a breakpoint of kvmft's) is turned into an
- * exit for an external interrupt in the same place; vm->exit remembers what it was.
+ * exit for an external interrupt in the same place; vm->hidden_exit remembers what it was.
  */
 #include <asm/debugreg.h>
 #include <asm/processor.h>

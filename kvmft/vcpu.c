@@ -75,13 +75,10 @@ static int vcpu_boundary(struct kvmft_vm *vm)
 		vcpu->owner->live(vcpu);
 		return 0;
 	}
-	if (unlikely(vcpu->failure))
-		return 0;
-	if (unlikely(vcpu->counter.thread != current)) {
+	if (unlikely(!vcpu->failure && vcpu->counter.thread != current))
 		open_counters(vcpu);
-		if (vcpu->failure)
-			return 0;
-	}
+	if (unlikely(vcpu->failure))
+		return vcpu->engine && vcpu->engine->failed ? vcpu->engine->failed(vcpu) : 0;
 	return vcpu->engine ? vcpu->engine->boundary(vcpu) : 0;
 }
 
@@ -96,6 +93,13 @@ static bool vcpu_halt(struct kvmft_vm *vm)
 	return vcpu->engine && !vcpu->failure && vcpu->engine->halt(vcpu);
 }
 
+/* Not an instruction before the next boundary. */
+static void go_round(struct kvmft_vcpu *vcpu, struct kvmft_run *run)
+{
+	run->immediate_exit = true;
+	kvm_make_request(KVM_REQ_EVENT, vcpu->vm.vcpu);
+}
+
 static void vcpu_enter(struct kvmft_vm *vm, struct kvmft_run *run)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
@@ -105,20 +109,19 @@ static void vcpu_enter(struct kvmft_vm *vm, struct kvmft_run *run)
 	vcpu->counted = false;
 	/* Set before the kick that gets the vCPU out: interrupts are off, it comes after this. */
 	if (unlikely(READ_ONCE(vcpu->frozen))) {
-		run->immediate_exit = true;
-		kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
+		go_round(vcpu, run);
 		return;
 	}
-	if (unlikely(vcpu->failure))
-		return;
-	if (unlikely(vcpu->counter.thread != current)) {
-		/* Not an instruction before the boundary. */
-		run->immediate_exit = true;
-		kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
+	if (unlikely(!vcpu->failure && vcpu->counter.thread != current)) {
+		go_round(vcpu, run);
 		return;
 	}
-	if (unlikely(!kvmft_counter_active(&vcpu->counter))) {
+	if (unlikely(!vcpu->failure && !kvmft_counter_active(&vcpu->counter)))
 		vcpu->failure = KVMFT_END_COUNTER_LOST;
+	if (unlikely(vcpu->failure)) {
+		/* A guest that is only counted may run on; others not where nobody knows. */
+		if (vcpu->engine)
+			go_round(vcpu, run);
 		return;
 	}
 	vcpu->counted = true;
@@ -256,11 +259,17 @@ static void vcpu_leave(struct kvmft_vm *vm)
 		vcpu->engine->leave(vcpu);
 }
 
+/* Has the engine a place for what the guest does? */
+static bool has_place(const struct kvmft_vcpu *vcpu)
+{
+	return vcpu->engine && likely(!vcpu->failure);
+}
+
 static void vcpu_tsc(struct kvmft_vm *vm, u64 *value)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 
-	if (vcpu->engine)
+	if (has_place(vcpu))
 		vcpu->engine->tsc(vcpu, value);
 }
 
@@ -268,7 +277,7 @@ static void vcpu_msr(struct kvmft_vm *vm, u32 index, u64 *value)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 
-	if (vcpu->engine)
+	if (has_place(vcpu))
 		vcpu->engine->msr(vcpu, index, value);
 }
 
@@ -276,14 +285,14 @@ static int vcpu_ready(struct kvmft_vm *vm)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 
-	return vcpu->engine && vcpu->engine->ready ? vcpu->engine->ready(vcpu) : 0;
+	return has_place(vcpu) && vcpu->engine->ready ? vcpu->engine->ready(vcpu) : 0;
 }
 
 static void vcpu_read(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, void *data, u32 len)
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 
-	if (vcpu->engine)
+	if (has_place(vcpu))
 		vcpu->engine->read(vcpu, space, addr, data, len);
 }
 
@@ -292,7 +301,10 @@ static bool vcpu_write(struct kvmft_vm *vm, enum kvmft_space space, u64 addr, co
 {
 	struct kvmft_vcpu *vcpu = to_vcpu(vm);
 
-	return !vcpu->engine || vcpu->engine->write(vcpu, space, addr, data, len);
+	/* What a replay writes without its log leads nowhere. */
+	if (!has_place(vcpu))
+		return !vcpu->engine || !vcpu->engine->failed;
+	return vcpu->engine->write(vcpu, space, addr, data, len);
 }
 
 static bool vcpu_kick(struct kvmft_vm *vm, const struct eventfd_ctx *event)
@@ -319,6 +331,8 @@ static void vcpu_changing(struct kvmft_vm *vm)
 		return;
 	kvmft_machine_regs(&vcpu->vm, vcpu->arch, &vcpu->before);
 	vcpu->changing = true;
+	/* It is seen at a boundary, before the guest changes them, too. */
+	kvm_make_request(KVM_REQ_EVENT, vm->vcpu);
 }
 
 static void vcpu_unsupported(struct kvmft_vm *vm, const char *what)
@@ -400,14 +414,23 @@ void kvmft_vcpu_thaw(struct kvmft_vcpu *vcpu)
 	kvmft_machine_kick(&vcpu->vm);
 }
 
+bool kvmft_vcpu_hold(struct kvmft_vcpu *vcpu)
+{
+	return kvm_get_kvm_safe(vcpu->vm.kvm);
+}
+
+void kvmft_vcpu_drop(struct kvmft_vcpu *vcpu)
+{
+	kvm_put_kvm(vcpu->vm.kvm);
+}
+
 void kvmft_vcpu_release(struct kvmft_vcpu *vcpu)
 {
-	struct kvm_vcpu *kvm_vcpu = vcpu->vm.vcpu;
-
 	kvmft_vm_unlink(&vcpu->vm);
 	WRITE_ONCE(vcpu->frozen, false);
 	wake_up_all(&vcpu->thaw);
-	kvm_vcpu_kick(kvm_vcpu);
+	/* Also one that is halted: it is to leave the functions of this module. */
+	kvmft_machine_kick(&vcpu->vm);
 }
 
 void kvmft_vcpu_kill(struct kvmft_vcpu *vcpu)

@@ -52,6 +52,7 @@ struct kvmft_vcpu_owner {
 /**
  * struct kvmft_engine_ops - recording, or replaying
  * @boundary: see &struct kvmft_vm_ops
+ * @failed: the same, once the counters are lost; NULL: the guest may run on
  * @halt: see there
  * @enter: see there
  * @passing: the breakpoint has stopped the vCPU: is it elsewhere, and has to go on?  Interrupts off
@@ -68,6 +69,7 @@ struct kvmft_vcpu_owner {
  */
 struct kvmft_engine_ops {
 	int (*boundary)(struct kvmft_vcpu *vcpu);
+	int (*failed)(struct kvmft_vcpu *vcpu);
 	bool (*halt)(struct kvmft_vcpu *vcpu);
 	void (*enter)(struct kvmft_vcpu *vcpu, struct kvmft_run *run);
 	bool (*passing)(const struct kvmft_vcpu *vcpu);
@@ -175,6 +177,13 @@ void kvmft_vcpu_thaw(struct kvmft_vcpu *vcpu);
  */
 int kvmft_vcpu_set_engine(struct kvmft_vcpu *vcpu, const struct kvmft_engine_ops *engine,
 			  void *context);
+
+/*
+ * Take a reference to the VM, so that nobody begins to destroy it; false: somebody has.  And give
+ * it back: with the last one the VM goes, at once.
+ */
+bool kvmft_vcpu_hold(struct kvmft_vcpu *vcpu);
+void kvmft_vcpu_drop(struct kvmft_vcpu *vcpu);
 
 /* Stop: the VM still exists.  Once. */
 void kvmft_vcpu_release(struct kvmft_vcpu *vcpu);

@@ -59,6 +59,9 @@ void kvmft_vm_run_begin(struct kvmft_vm *vm)
 {
 	spin_lock(&vm->thread_lock);
 	vm->thread = current;
+	/* kvmft_vm_unlink() has not seen it. */
+	if (hlist_unhashed_lockless(&vm->node))
+		set_tsk_thread_flag(current, TIF_NOTIFY_SIGNAL);
 	spin_unlock(&vm->thread_lock);
 }
 

@@ -132,6 +132,7 @@ struct kvmft_vm_ops {
  *	the guest since
  * @held: KVM has exited to the VMM, which has not seen it yet; the vCPU's thread
  * @exit_reason: of that exit
+ * @rdmsr: it has exited for an MSR that the VMM is to read; the vCPU's thread
  * @applying: thread that hands KVM an input that was captured before
  * @kicked: the guest has told a network device of the module's (net.c) that its rings want work,
  *	which comes at the next boundary
@@ -152,6 +153,7 @@ struct kvmft_vm {
 	bool answering;
 	bool held;
 	u32 exit_reason;
+	bool rdmsr;
 	struct task_struct *applying;
 	bool kicked;
 	bool deterministic;

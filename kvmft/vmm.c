@@ -41,6 +41,9 @@ static bool vcpu_call(struct kvmft_vm *vm, unsigned int ioctl)
 	case KVM_SMI:
 		vm->ops->unsupported(vm, "the VMM injected an SMI: QEMU needs -machine smm=off");
 		break;
+	case KVM_X86_SET_MCE:
+		vm->ops->unsupported(vm, "the VMM reported a machine check to the guest");
+		break;
 	case KVM_SET_LAPIC:
 	case KVM_SET_CPUID:
 	case KVM_SET_CPUID2:
@@ -101,7 +104,8 @@ static int replace_kvm_arch_vcpu_ioctl_set_guest_debug(struct kvm_vcpu *vcpu,
 	struct kvmft_vm *vm = kvmft_vm_get(vcpu->kvm);
 
 	if (vm) {
-		if (debug->control & KVM_GUESTDBG_ENABLE)
+		if (debug->control & (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_INJECT_DB |
+				      KVM_GUESTDBG_INJECT_BP))
 			vm->ops->unsupported(vm, KVMFT_NO_DEBUGGER);
 		kvmft_vm_put(vm);
 	}

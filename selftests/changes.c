@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -44,6 +45,36 @@ static void set_lapic(struct vm *vm)
 	CHECK(!ioctl(vm->vcpu, KVM_SET_LAPIC, &lapic), "KVM_SET_LAPIC: %m");
 }
 
+/* As KVM_SET_REGS, at the next KVM_RUN */
+static void set_regs_by_page(struct vm *vm)
+{
+	struct kvm_regs *regs = &vm->run->s.regs.regs;
+
+	vm_get_regs(vm, regs);
+	regs->rbx++;
+	vm->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+}
+
+/* No bank takes it, which does not matter */
+static void machine_check(struct vm *vm)
+{
+	struct kvm_x86_mce mce = { .bank = 255 };
+
+	CHECK(ioctl(vm->vcpu, KVM_X86_SET_MCE, &mce) < 0 && errno == EINVAL, "KVM_X86_SET_MCE: %m");
+}
+
+/* An exception, which is taken back */
+static void inject(struct vm *vm)
+{
+	struct kvm_guest_debug step = { .control = KVM_GUESTDBG_INJECT_DB };
+	struct kvm_vcpu_events events;
+
+	CHECK(!ioctl(vm->vcpu, KVM_SET_GUEST_DEBUG, &step), "KVM_SET_GUEST_DEBUG: %m");
+	CHECK(!ioctl(vm->vcpu, KVM_GET_VCPU_EVENTS, &events), "KVM_GET_VCPU_EVENTS: %m");
+	memset(&events.exception, 0, sizeof(events.exception));
+	CHECK(!ioctl(vm->vcpu, KVM_SET_VCPU_EVENTS, &events), "KVM_SET_VCPU_EVENTS: %m");
+}
+
 static void debug(struct vm *vm)
 {
 	struct kvm_guest_debug on = { .control = KVM_GUESTDBG_ENABLE };
@@ -78,6 +109,9 @@ static const struct change {
 	{ "LAPIC", set_lapic, "the VMM changed registers" },
 	{ "gdbstub", debug, "gdbstub" },
 	{ "SMI", smi, "smm=off" },
+	{ "registers by the run page", set_regs_by_page, "the VMM changed registers" },
+	{ "machine check", machine_check, "a machine check" },
+	{ "injected exception", inject, "gdbstub" },
 };
 
 struct helper {
@@ -335,6 +369,68 @@ static void queued_inputs(void)
 }
 
 /* KVMFT_SESSION_INPUT with what it can not take */
+/* What waits when the VM is destroyed reaches nobody: KVM has no lines any more */
+static void destroyed_with_inputs(void)
+{
+	const struct micro *micro = micro_of("endless");
+	struct kvm_irq_level line = { .irq = 5 };
+	struct kvmft_session_status status;
+	int log = micro_open_log(), session;
+	struct vm vm;
+
+	dev = kvmft_open_ok();
+	micro_vm(&vm, micro);
+	session = kvmft_create_ok(dev, vm.fd);
+	CHECK_RET(kvmft_record(session, log, KVMFT_ALIGN_MAX), 0, "KVMFT_SESSION_RECORD");
+	run_a_while(&vm, session, &status);
+	for (line.level = 1; line.level < 20; line.level++) {
+		struct kvm_irq_level change = { .irq = line.irq, .level = line.level & 1 };
+
+		CHECK(!ioctl(vm.fd, KVM_IRQ_LINE, &change), "KVM_IRQ_LINE: %m");
+	}
+	vm_destroy(&vm);
+	kvmft_status_ok(session, &status);
+	CHECK_EQ(status.end, KVMFT_END_VM_DESTROYED, "end");
+	CHECK_EQ(status.inputs, 0, "inputs applied");
+	close(session);
+	close(log);
+}
+
+/* Features that no log explains are found where the VMM gives them to a vCPU late */
+static void cpuid_after_arming(void)
+{
+	enum { MAX = 128 };
+	const struct micro *micro = micro_of("endless");
+	struct kvmft_session_status status;
+	int log = micro_open_log(), session;
+	struct kvm_cpuid2 *cpuid;
+	char reason[300];
+	struct vm vm;
+	u32 i;
+
+	dev = kvmft_open_ok();
+	micro_vm(&vm, micro);
+	session = kvmft_create_ok(dev, vm.fd);
+	CHECK_RET(kvmft_record(session, log, 0), 0, "KVMFT_SESSION_RECORD");
+	cpuid = calloc(1, sizeof(*cpuid) + MAX * sizeof(cpuid->entries[0]));
+	CHECK(cpuid, "no memory");
+	cpuid->nent = MAX;
+	CHECK(!ioctl(vm.kvm, KVM_GET_SUPPORTED_CPUID, cpuid), "KVM_GET_SUPPORTED_CPUID: %m");
+	for (i = 0; i < cpuid->nent; i++)
+		if (cpuid->entries[i].function == 0x40000001)
+			cpuid->entries[i].eax = 0x31237648;	/* "Hv#1" */
+	CHECK(!ioctl(vm.vcpu, KVM_SET_CPUID2, cpuid), "KVM_SET_CPUID2: %m");
+	free(cpuid);
+	run_on(&vm, micro, "Hyper-V");
+	kvmft_status_ok(session, &status);
+	micro_reason(status.id, reason, sizeof(reason));
+	CHECK(status.end == KVMFT_END_UNSUPPORTED && strstr(reason, "Hyper-V"),
+	      "end %u, reason '%s'", status.end, reason);
+	close(session);
+	vm_destroy(&vm);
+	close(log);
+}
+
 static void bad_inputs(void)
 {
 	static const u8 bytes[KVMFT_INPUT_MAX + 1];
@@ -400,6 +496,8 @@ static const struct tap_case cases[] = {
 	{ "foreign_ioeventfd", foreign_ioeventfd, 0 },
 	{ "replayed_change", replayed_change, 0 },
 	{ "queued_inputs", queued_inputs, 0 },
+	{ "destroyed_with_inputs", destroyed_with_inputs, 0 },
+	{ "cpuid_after_arming", cpuid_after_arming, 0 },
 	{ "bad_inputs", bad_inputs, 0 },
 };
 

@@ -29,6 +29,9 @@ static void refused(void)
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), pipefd[2], fd, chips, i;
 	unsigned char header[LOGFILE_HEADER];
 	char path[64], garbage[4096];
+	struct kvm_enable_cap sleeps = {
+		.cap = KVM_CAP_X86_DISABLE_EXITS, .args = { KVM_X86_DISABLE_EXITS_HLT },
+	};
 	struct vm vm, with_chips;
 	int session;
 
@@ -68,6 +71,15 @@ static void refused(void)
 	CHECK(pwrite(other, header, sizeof(header), 0) == sizeof(header), "write: %m");
 	CHECK_RET(kvmft_replay(session, other), -EBADMSG, "replay with a damaged header");
 	CHECK_RET(kvmft_record(session, log, 0), -EOPNOTSUPP, "record a VM without chips");
+
+	/* One that would sleep unseen */
+	program_vm(&with_chips, VM_IRQCHIP);
+	CHECK(!ioctl(with_chips.fd, KVM_ENABLE_CAP, &sleeps), "KVM_CAP_X86_DISABLE_EXITS: %m");
+	chips = kvmft_create_ok(dev, with_chips.fd);
+	CHECK(!ftruncate(log, 0), "ftruncate: %m");
+	CHECK_RET(kvmft_record(chips, log, 0), -EOPNOTSUPP, "record a VM that halts in the guest");
+	close(chips);
+	vm_destroy(&with_chips);
 
 	/* A machine that can be recorded, once */
 	program_vm(&with_chips, VM_IRQCHIP);

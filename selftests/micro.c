@@ -84,8 +84,12 @@ u64 micro_limit(const struct micro *micro)
 void micro_vm(struct vm *vm, const struct micro *micro)
 {
 	struct kvm_reinject_control free_running = {};
+	struct kvm_enable_cap asks = {
+		.cap = KVM_CAP_X86_USER_SPACE_MSR, .args = { KVM_MSR_EXIT_REASON_UNKNOWN },
+	};
 
 	vm_create(vm, VM_IRQCHIP | VM_PIT);
+	CHECK(!ioctl(vm->fd, KVM_ENABLE_CAP, &asks), "KVM_CAP_X86_USER_SPACE_MSR: %m");
 	if (micro->lint0)
 		CHECK(!ioctl(vm->fd, KVM_REINJECT_CONTROL, &free_running),
 		      "KVM_REINJECT_CONTROL: %m");

@@ -8,6 +8,7 @@
 
 /* Ports that the test answers */
 #define MICRO_PORT_VALUE	0xe5	/* another value each time */
+#define MICRO_MSR_ASKED		0x4b564d31	/* of which only the VMM knows */
 #define MICRO_PORT_STRING	0xe6	/* the same, for string input */
 #define MICRO_PORT_SLEEP	0x604	/* ACPI's PM1 control register on QEMU's pc and q35 */
 #define MICRO_PORT_OUTPUT	0x3f8	/* a byte more each time: COM1 */

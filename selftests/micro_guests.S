@@ -101,6 +101,9 @@ GUEST micro_tsc
 	mov $MSR_TSC, %ecx
 	rdmsr
 	MIX
+	mov $MICRO_MSR_ASKED, %ecx
+	rdmsr
+	MIX
 	dec %r15
 	jnz 1b
 	DONE

@@ -196,6 +196,11 @@ bool micro_run(struct vm *vm, const struct micro *micro, struct rng *rng, int se
 		}
 		if (run->exit_reason == KVM_EXIT_IO && run->io.port == PORT_DONE)
 			return true;
+		if (run->exit_reason == KVM_EXIT_X86_RDMSR &&
+		    run->msr.index == MICRO_MSR_ASKED) {
+			run->msr.data = rng_next(rng);
+			continue;
+		}
 		if (run->exit_reason == KVM_EXIT_IO &&
 		    (run->io.port == MICRO_PORT_OUTPUT || run->io.port == MICRO_PORT_WRITE)) {
 			take_output(vm);

@@ -9,6 +9,8 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "kvmft.h"
+#include "microrun.h"
 #include "perf.h"
 #include "programs.h"
 #include "util.h"
@@ -197,6 +199,75 @@ static void counters_are_taken_later(void)
 	unload(dev);
 }
 
+struct loss {
+	int session;
+	pthread_t runner;
+	u64 exits;
+	bool stop;
+};
+
+/* Takes the counters of a replay that is under way; its guest goes no further */
+static void *loss_thread(void *arg)
+{
+	int fds[COUNTERS * MAX_CPUS];
+	struct kvmft_session_status status;
+	struct loss *loss = arg;
+	unsigned int taken;
+
+	do {
+		kvmft_status_ok(loss->session, &status);
+	} while (status.state == KVMFT_STATE_ARMED || status.seq < 3);
+	taken = take_counters(fds, COUNTERS);
+	wait_until((kvmft_status_ok(loss->session, &status), status.end), "the replay ends");
+	loss->exits = status.exits;
+	give_back(fds, taken);
+	while (!__atomic_load_n(&loss->stop, __ATOMIC_ACQUIRE)) {
+		pthread_kill(loss->runner, SIGUSR1);
+		usleep(2000);
+	}
+	return NULL;
+}
+
+static void a_replays_counters_are_taken(void)
+{
+	const struct micro *micro = micro_of("branches");
+	struct kvmft_session_status status;
+	struct micro_outcome outcome;
+	struct loss loss;
+	pthread_t thread;
+	char reason[300];
+	struct rng rng;
+	int dev, log, i;
+	struct vm vm;
+
+	needs_machine("");
+	catch_signal(SIGUSR1);
+	dev = fresh_module();
+	log = micro_open_log();
+	micro_record(dev, micro, log, 0, 1, &outcome);
+	micro_vm(&vm, micro);
+	rng_seed(&rng, 2);
+	loss = (struct loss) {
+		.session = kvmft_create_ok(dev, vm.fd), .runner = pthread_self(),
+	};
+	CHECK_RET(kvmft_replay(loss.session, log), 0, "KVMFT_SESSION_REPLAY");
+	CHECK(!pthread_create(&thread, NULL, loss_thread, &loss), "pthread_create");
+	CHECK(!micro_run(&vm, micro, &rng, loss.session), "a replay without counters ran on");
+	for (i = 0; i < 10; i++)
+		CHECK(ioctl(vm.vcpu, KVM_RUN, NULL) < 0 && errno == EINTR, "KVM_RUN: %m");
+	__atomic_store_n(&loss.stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	kvmft_status_ok(loss.session, &status);
+	micro_reason(status.id, reason, sizeof(reason));
+	CHECK(status.end == KVMFT_END_COUNTER_LOST || status.end == KVMFT_END_NO_COUNTER,
+	      "end %u: %s", status.end, reason);
+	CHECK_EQ(status.exits, loss.exits, "exits since the end");
+	close(loss.session);
+	vm_destroy(&vm);
+	close(log);
+	unload(dev);
+}
+
 /* The NMI watchdog takes one counter of each CPU: the rest will do, if it is a rest */
 static void nmi_watchdog(void)
 {
@@ -303,6 +374,7 @@ static void setup(void)
 static const struct tap_case cases[] = {
 	{ "counters_are_taken", counters_are_taken, 0 },
 	{ "counters_are_taken_later", counters_are_taken_later, 0 },
+	{ "a_replays_counters_are_taken", a_replays_counters_are_taken, 0 },
 	{ "nmi_watchdog", nmi_watchdog, 0 },
 	{ "no_pmu", no_pmu, 0 },
 	{ "entries_are_not_counted", entries_are_not_counted, 0 },

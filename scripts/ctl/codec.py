@@ -12,6 +12,7 @@ MASK64 = (1 << 64) - 1
 
 DATA_MAX = 4096
 BATCH_MAX = 16
+SOURCES = 64                # KVMFT_SOURCES
 MSI_BASE = 0xfee00000
 CHECK_SIZE = 2
 
@@ -223,7 +224,7 @@ class Decoder:
             found.gsi = first >> 3
             if found.gsi == 31:
                 found.gsi += source.number(MASK32 - 31, 'the line')
-            found.source = source.number(MASK32, 'the source of the line')
+            found.source = source.number(SOURCES - 1, 'the source of the line')
         elif found.type == MESSAGE:
             found.addr = source.number(MASK64, 'the address of the message') ^ MSI_BASE
             found.data = source.number(MASK32, 'the data of the message')

@@ -60,7 +60,7 @@ static int make_entry(u8 *buf)
 			entry.inputs[i].len = random64() % (sizeof(data) + 1);
 			entry.inputs[i].bytes = data;
 			entry.inputs[i].level = random64() % 2;
-			entry.inputs[i].source = random_number();
+			entry.inputs[i].source = random_number() % KVMFT_SOURCES;
 			entry.inputs[i].gsi = random_number();
 			entry.inputs[i].data = random_number();
 			entry.inputs[i].addr = random_number();
