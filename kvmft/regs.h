@@ -28,7 +28,7 @@ struct kvmft_segment {
  * @gpr: general registers in KVM's order, RSP among them
  * @rip: RIP
  * @flags: RFLAGS without RF, which says nothing about the guest between instructions
- * @cr: CR0, CR2, CR3, CR4, CR8
+ * @cr: CR0, CR2, CR3, CR4; zero: CR8 is a register of the LAPIC's, in @apic
  * @dr: DR0 to DR3, DR6, DR7
  * @efer: EFER
  * @segment: ES, CS, SS, DS, FS, GS, LDTR, TR, GDTR, IDTR

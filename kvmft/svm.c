@@ -23,8 +23,9 @@ KVMFT_HOOK(svm_handle_exit, "kvm_amd", KVMFT_HOOK_VCPU);
  */
 #define RUN_FORCE_IMMEDIATE_EXIT	((KVMFT_ARG1_svm_vcpu_run)1)
 
-/* Meaningless bits, and so harmless, for the kernels where run_flags was a bool. */
-#define RUN_LOAD_GUEST_DR6		((KVMFT_ARG1_svm_vcpu_run)2)
+/* Kernels where it is a bool know no other. */
+#define RUN_LOAD_GUEST_DR6		((KVMFT_ARG1_svm_vcpu_run)			\
+					 (sizeof(KVMFT_ARG1_svm_vcpu_run) > sizeof(bool) ? 2 : 0))
 
 /* What KVM intercepts of the debug registers: reads and writes of DR0 to DR7. */
 #define INTERCEPT_ALL_DRS		0x00ff00ffU
