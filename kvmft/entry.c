@@ -270,6 +270,7 @@ static bool input_valid(const struct kvmft_input *input)
 	case KVMFT_INPUT_NMI:
 	case KVMFT_INPUT_LINT0:
 	case KVMFT_INPUT_REINJECT:
+	case KVMFT_INPUT_TIMER_KEPT:
 		return true;
 	}
 	return false;
@@ -354,6 +355,7 @@ static void take_input(struct reader *in, struct kvmft_input *input, unsigned in
 	case KVMFT_INPUT_NMI:
 	case KVMFT_INPUT_LINT0:
 	case KVMFT_INPUT_REINJECT:
+	case KVMFT_INPUT_TIMER_KEPT:
 		break;
 	default:
 		malformed(in);

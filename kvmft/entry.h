@@ -73,6 +73,7 @@ enum kvmft_at {
  * @KVMFT_INPUT_NMI: a non-maskable interrupt
  * @KVMFT_INPUT_LINT0: the PIT pulses LINT0 of the LAPIC, which is in NMI mode
  * @KVMFT_INPUT_REINJECT: the IOAPIC's raised level-triggered lines, held back by KVM after a storm
+ * @KVMFT_INPUT_TIMER_KEPT: as KVMFT_INPUT_TIMER, but the guest has set the timer anew since
  * @KVMFT_INPUT_MEMORY: @len bytes @bytes are written to guest memory at @addr
  */
 enum kvmft_input_type {
@@ -84,6 +85,7 @@ enum kvmft_input_type {
 	KVMFT_INPUT_LINT0	= 4,
 	KVMFT_INPUT_MEMORY	= 6,
 	KVMFT_INPUT_REINJECT	= 7,
+	KVMFT_INPUT_TIMER_KEPT	= 8,
 };
 
 /**
@@ -93,7 +95,8 @@ enum kvmft_input_type {
  * @source: who drives the line: KVM's irq_source_id, less than KVMFT_SOURCES
  * @gsi: the line
  * @data: of the message
- * @addr: of the message; guest physical address of the memory
+ * @addr: of the message; guest physical address of the memory; of the timer, while it is queued,
+ *	how it was set when it expired, which is not logged
  * @len: of the memory, 1 to KVMFT_DATA_MAX
  * @bytes: for the memory; the decoder points into its input
  *

@@ -66,7 +66,8 @@ static u64 random_number(struct bench *b, unsigned int bits)
 static void random_input(struct bench *b, struct kvmft_input *input)
 {
 	static const u8 types[] = { KVMFT_INPUT_TIMER, KVMFT_INPUT_LINE, KVMFT_INPUT_MSI,
-				    KVMFT_INPUT_NMI, KVMFT_INPUT_LINT0, KVMFT_INPUT_REINJECT };
+				    KVMFT_INPUT_NMI, KVMFT_INPUT_LINT0, KVMFT_INPUT_REINJECT,
+				    KVMFT_INPUT_TIMER_KEPT };
 
 	*input = (struct kvmft_input){ .type = types[below(b, ARRAY_SIZE(types))] };
 	if (input->type == KVMFT_INPUT_LINE) {
@@ -250,6 +251,9 @@ static const struct {
 	{ "boundary, reinject", 5, {
 		.type = KVMFT_ENTRY_BOUNDARY, .exits = 1, .nr_inputs = 1,
 		.inputs = { { .type = KVMFT_INPUT_REINJECT } } } },
+	{ "boundary, timer kept", 5, {
+		.type = KVMFT_ENTRY_BOUNDARY, .exits = 1, .nr_inputs = 1,
+		.inputs = { { .type = KVMFT_INPUT_TIMER_KEPT } } } },
 	{ "boundary, bytes", 12, {
 		.type = KVMFT_ENTRY_BOUNDARY, .exits = 1, .nr_inputs = 1,
 		.inputs = { INPUT_MEMORY(0x1000, 4, four) } } },
@@ -285,6 +289,7 @@ static void known_bytes(struct kunit *test)
 	static const u8 timer[] = { 0x22, 0x03, 0x00, 0x35, 0xcf };
 	static const u8 lint0[] = { 0x22, 0x00, 0x04 };
 	static const u8 reinject[] = { 0x22, 0x00, 0x07 };
+	static const u8 kept[] = { 0x22, 0x00, 0x08 };
 	static const u8 memory[] = {
 		0x22, 0x00, 0x06, 0x80, 0x20, 0x04, 0x01, 0x02, 0x03, 0x04 };
 	static const u8 reset[] = {
@@ -305,6 +310,9 @@ static void known_bytes(struct kunit *test)
 	b->entry.inputs[0].type = KVMFT_INPUT_REINJECT;
 	KUNIT_EXPECT_EQ(test, kvmft_entry_encode(&b->encoder, &b->entry, STATE, b->buf), 5);
 	KUNIT_EXPECT_MEMEQ(test, b->buf, reinject, sizeof(reinject));
+	b->entry.inputs[0].type = KVMFT_INPUT_TIMER_KEPT;
+	KUNIT_EXPECT_EQ(test, kvmft_entry_encode(&b->encoder, &b->entry, STATE, b->buf), 5);
+	KUNIT_EXPECT_MEMEQ(test, b->buf, kept, sizeof(kept));
 	b->entry.inputs[0] = (struct kvmft_input)INPUT_MEMORY(0x1000, 4, four);
 	KUNIT_EXPECT_EQ(test, kvmft_entry_encode(&b->encoder, &b->entry, STATE, b->buf), 12);
 	KUNIT_EXPECT_MEMEQ(test, b->buf, memory, sizeof(memory));
@@ -517,7 +525,7 @@ static const struct {
 	{ "boundary: exits have an eleventh byte", -EBADMSG, 11, {
 		0x22, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81 } },
 	{ "input 11", -EBADMSG, 3, { 0x22, 0x00, 0x0b } },
-	{ "input 8", -EBADMSG, 3, { 0x22, 0x00, 0x08 } },
+	{ "input 10", -EBADMSG, 3, { 0x22, 0x00, 0x0a } },
 	{ "input 130", -EBADMSG, 3, { 0x22, 0x00, 0x82 } },
 	{ "input 255", -EBADMSG, 3, { 0x22, 0x00, 0xff } },
 	{ "bytes: one", -EAGAIN, 5, { 0x22, 0x00, 0x06, 0x00, 0x01 } },
@@ -583,7 +591,7 @@ static void refused_entries(struct kunit *test)
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = KVMFT_BATCH_MAX + 1 },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 5 } } },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 11 } } },
-		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 8 } } },
+		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1, .inputs = { { .type = 10 } } },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1,
 		  .inputs = { INPUT_MEMORY(0, 0, four) } },
 		{ .type = KVMFT_ENTRY_BOUNDARY, .nr_inputs = 1,

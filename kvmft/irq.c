@@ -26,6 +26,7 @@ KVMFT_HOOK(kvm_apic_nmi_wd_deliver, "kvm", KVMFT_HOOK_VCPU);
  */
 KVMFT_HOOK(kvm_ioapic_eoi_inject_work, "kvm", KVMFT_HOOK_IOAPIC_WORK);
 KVMFT_CALLEE(kvm_inject_nmi, "kvm");
+KVMFT_CALLEE(kvm_apic_local_deliver, "kvm");
 
 /* True: it will reach its chip at a boundary, or never; false: it has to now. */
 static bool captured(struct kvm *kvm, const struct kvmft_input *input)
@@ -84,15 +85,54 @@ static int replace_kvm_send_userspace_msi(struct kvm *kvm, struct kvm_msi *msi)
 	return kvmft_original(kvm_send_userspace_msi)(kvm, msi);
 }
 
+#define timer_member(vcpu, type, name)							\
+	((type *)((char *)(vcpu)->arch.apic + KVMFT_OFFSET_kvm_lapic__lapic_timer__##name))
+
 static atomic_t *lapic_timer_pending(struct kvm_vcpu *vcpu)
 {
-	return (atomic_t *)((char *)vcpu->arch.apic +
-			    KVMFT_OFFSET_kvm_lapic__lapic_timer__pending);
+	return timer_member(vcpu, atomic_t, pending);
+}
+
+/* When it is to expire, in one way or the other: another value once the guest has set it anew. */
+static u64 timer_setting(const struct kvm_vcpu *vcpu)
+{
+	return *timer_member(vcpu, u64, tscdeadline) ^
+	       *timer_member(vcpu, ktime_t, target_expiration);
+}
+
+void kvmft_vm_look_at_timers(const struct kvmft_vm *vm, struct kvmft_input *inputs, unsigned int nr)
+{
+	u64 setting = timer_setting(vm->vcpu);
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (inputs[i].type == KVMFT_INPUT_TIMER && inputs[i].addr != setting)
+			inputs[i].type = KVMFT_INPUT_TIMER_KEPT;
+}
+
+/*
+ * As kvm_apic_inject_pending_timer_irqs(): the interrupt, and it is forgotten when it was to come,
+ * unless that is another time already (@keep).  Whether the timer has expired again meanwhile is
+ * left alone.
+ */
+static void deliver_timer(struct kvm_vcpu *vcpu, bool keep)
+{
+	u32 mode = *timer_member(vcpu, u32, timer_mode);
+
+	kvmft_call(kvm_apic_local_deliver)(vcpu->arch.apic, APIC_LVTT);
+	if (keep || mode == APIC_LVT_TIMER_PERIODIC)
+		return;
+	*timer_member(vcpu, u64, tscdeadline) = 0;
+	if (mode == APIC_LVT_TIMER_ONESHOT)
+		*timer_member(vcpu, ktime_t, target_expiration) = 0;
 }
 
 static void replace_kvm_inject_pending_timer_irqs(struct kvm_vcpu *vcpu)
 {
-	static const struct kvmft_input input = { .type = KVMFT_INPUT_TIMER };
+	const struct kvmft_input input = {
+		.type = KVMFT_INPUT_TIMER,
+		.addr = timer_setting(vcpu),
+	};
 
 	/* However often it expired, KVM delivers one interrupt. */
 	if (atomic_read(lapic_timer_pending(vcpu)) > 0 && captured(vcpu->kvm, &input))
@@ -152,9 +192,8 @@ void kvmft_vm_apply(struct kvmft_vm *vm, const struct kvmft_input *input)
 	WRITE_ONCE(vm->applying, current);
 	switch (input->type) {
 	case KVMFT_INPUT_TIMER:
-		/* The whole of KVM's state change: interrupt, deadline, expiration. */
-		atomic_set(lapic_timer_pending(vm->vcpu), 1);
-		kvmft_original(kvm_inject_pending_timer_irqs)(vm->vcpu);
+	case KVMFT_INPUT_TIMER_KEPT:
+		deliver_timer(vm->vcpu, input->type == KVMFT_INPUT_TIMER_KEPT);
 		break;
 	case KVMFT_INPUT_LINE:
 		kvmft_original(kvm_set_irq)(vm->kvm, input->source, input->gsi, input->level,
@@ -235,5 +274,6 @@ struct kvmft_hook *const kvmft_irq_hooks[] = {
 	&hook_kvm_apic_nmi_wd_deliver,
 	&hook_kvm_ioapic_eoi_inject_work,
 	&callee_kvm_inject_nmi,
+	&callee_kvm_apic_local_deliver,
 	NULL
 };

@@ -320,6 +320,7 @@ static void apply(struct kvmft_record *record, enum kvmft_at at)
 		entry->pos = vcpu->state.pos;
 		entry->rip = vcpu->arch->linear_rip(vcpu->vm.vcpu);
 		take_inputs(record, entry);
+		kvmft_vm_look_at_timers(&vcpu->vm, entry->inputs, entry->nr_inputs);
 		put_checked(record);
 		for (i = 0; i < entry->nr_inputs; i++)
 			kvmft_vm_apply(&vcpu->vm, &entry->inputs[i]);
@@ -633,7 +634,6 @@ static int queue_inputs(struct kvmft_record *record, const struct kvmft_input *i
 static bool record_input(struct kvmft_vcpu *vcpu, const struct kvmft_input *input)
 {
 	struct kvmft_record *record = of_engine(vcpu->context);
-
 	int ret = queue_inputs(record, input, 1);
 
 	if (ret == -EAGAIN)

@@ -29,6 +29,7 @@ const struct micro micros[] = {
 	{ .name = "write", .entry = micro_write, .iterations = 20000 },
 	{ .name = "nic", .entry = micro_nic, .iterations = 1000 },
 	{ .name = "nic_blind", .entry = micro_nic_blind, .iterations = 200 },
+	{ .name = "rearm", .entry = micro_rearm, .iterations = 20 },
 	{ .name = "timer", .entry = micro_timer, .iterations = 1000000 },
 	{ .name = "touch", .entry = micro_touch, .iterations = 20000, .storm = true },
 	{ .name = "nmi", .entry = micro_branches, .iterations = 1000000, .storm = true,

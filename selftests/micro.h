@@ -8,6 +8,7 @@
 
 /* Ports that the test answers */
 #define MICRO_PORT_VALUE	0xe5	/* another value each time */
+#define MICRO_PORT_WRONG	0x99	/* nobody answers there */
 #define MICRO_MSR_ASKED		0x4b564d31	/* of which only the VMM knows */
 #define MICRO_PORT_STRING	0xe6	/* the same, for string input */
 #define MICRO_PORT_SLEEP	0x604	/* ACPI's PM1 control register on QEMU's pc and q35 */
@@ -61,7 +62,7 @@ extern const char micro_tsc[], micro_pio[], micro_string[], micro_mmio[], micro_
 extern const char micro_branches[], micro_calls[], micro_indirect[], micro_endless[];
 extern const char micro_rep[], micro_shadow[], micro_flags[], micro_debug[], micro_halt[];
 extern const char micro_timer[], micro_touch[], micro_lint0[], micro_input[], micro_reset[];
-extern const char micro_pit[], micro_level[], micro_level_out[], micro_sleep[];
+extern const char micro_pit[], micro_rearm[], micro_level[], micro_level_out[], micro_sleep[];
 extern const char micro_alarm[], micro_output[], micro_write[], micro_nic[], micro_nic_blind[];
 
 extern const struct micro micros[];

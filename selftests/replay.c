@@ -112,7 +112,7 @@ static void finished(void)
 	close(log);
 }
 
-static void run_micro(const char *name)
+static void run_aligned(const char *name, u32 align_us)
 {
 	u64 rounds = env_u64("KVMFT_ROUNDS", 2), seed = env_u64("KVMFT_SEED", 1), i;
 	const struct micro *micro = micro_of(name);
@@ -124,9 +124,19 @@ static void run_micro(const char *name)
 	vm_create(&other, 0);
 	session = kvmft_create_ok(dev, other.fd);
 	for (i = 0; i < rounds; i++)
-		round_of(micro, env_u64("KVMFT_ALIGN", 0), seed + i);
+		round_of(micro, align_us, seed + i);
 	close(session);
 	vm_destroy(&other);
+}
+
+static void run_micro(const char *name)
+{
+	run_aligned(name, env_u64("KVMFT_ALIGN", 0));
+}
+
+static void case_rearm(void)
+{
+	run_aligned("rearm", KVMFT_ALIGN_MAX);
 }
 
 #define MICRO_CASE(name)	static void case_##name(void) { run_micro(#name); }
@@ -193,6 +203,7 @@ static const struct tap_case cases[] = {
 	{ "debug", case_debug, 0 },
 	{ "halt", case_halt, 0 },
 	{ "alarm", case_alarm, 0 },
+	{ "rearm", case_rearm, 0 },
 	{ "timer", case_timer, 0 },
 	{ "touch", case_touch, 0 },
 	{ "nmi", case_nmi, 0 },

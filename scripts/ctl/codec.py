@@ -26,7 +26,7 @@ STATELESS = (START, PAGE, END)
 
 PORT, MEMORY = range(2)
 AT_EXIT, AT_HALT, AT_POSITION = range(3)
-TIMER, LINE, MESSAGE, NMI, LINT0, BYTES, REINJECT = 0, 1, 2, 3, 4, 6, 7
+TIMER, LINE, MESSAGE, NMI, LINT0, BYTES, REINJECT, TIMER_KEPT = 0, 1, 2, 3, 4, 6, 7, 8
 
 
 class Malformed(Exception):
@@ -215,7 +215,7 @@ class Decoder:
     def _input(source, count):
         first = source.byte()
         found = Input(LINE if first & 3 == LINE else first)
-        if found.type not in (TIMER, LINE, MESSAGE, NMI, LINT0, BYTES, REINJECT):
+        if found.type not in (TIMER, LINE, MESSAGE, NMI, LINT0, BYTES, REINJECT, TIMER_KEPT):
             raise Malformed('an unknown kind of input')
         if found.type == BYTES and count > 1:
             raise Malformed('bytes for memory are not alone')

@@ -14,6 +14,8 @@ BLOCK_HEADER = struct.Struct('<IIQII')          # magic, length, seq, number, CR
 BLOCK_MAGIC = 0x626b466b
 BLOCK_MAX = 1 << 20
 
+AT_NAMES = ('exit', 'halt', 'position')
+
 
 class LogError(Exception):
     """This file is no log, or damaged; says where.
@@ -101,15 +103,14 @@ def entries(path):
                                f'{len(data) - at} bytes follow the entries of a block')
 
 
+# Inputs that are nothing but themselves
+_WORDS = {codec.TIMER: 'timer', codec.TIMER_KEPT: 'timer, set anew since', codec.NMI: 'nmi', codec.LINT0: 'lint0',
+          codec.REINJECT: 'reinject'}
+
+
 def _input(found):
-    if found.type == codec.TIMER:
-        return 'timer'
-    if found.type == codec.NMI:
-        return 'nmi'
-    if found.type == codec.LINT0:
-        return 'lint0'
-    if found.type == codec.REINJECT:
-        return 'reinject'
+    if found.type in _WORDS:
+        return _WORDS[found.type]
     if found.type == codec.BYTES:
         return f'memory {found.addr:#x} {len(found.bytes)}: {found.bytes.hex(" ")}'
     if found.type == codec.MESSAGE:
@@ -198,7 +199,8 @@ class _Counts:
         if entry.type == codec.BOUNDARY:
             self.boundaries[entry.at] += 1
             self.interrupts[entry.at] += any(_interrupts(found) for found in entry.inputs)
-            if entry.inputs and all(found.type == codec.TIMER for found in entry.inputs):
+            if entry.inputs and all(found.type in (codec.TIMER, codec.TIMER_KEPT)
+                                    for found in entry.inputs):
                 self.timers += len(entry.inputs)
                 self.timer_bytes += entry.size
 

@@ -51,7 +51,7 @@ static bool same_codec(const struct kvmft_codec *a, const struct kvmft_codec *b)
 static void check_input(const struct kvmft_input *input, const u8 *bytes, int len)
 {
 	require(input->type <= KVMFT_INPUT_LINT0 || input->type == KVMFT_INPUT_MEMORY ||
-		input->type == KVMFT_INPUT_REINJECT);
+		input->type == KVMFT_INPUT_REINJECT || input->type == KVMFT_INPUT_TIMER_KEPT);
 	require(input->level <= 1 && input->len <= KVMFT_DATA_MAX);
 	require(!input->len == (input->type != KVMFT_INPUT_MEMORY));
 	require(!input->bytes == !input->len);

@@ -56,7 +56,7 @@ static int make_entry(u8 *buf)
 		entry.pos.taken = random_number();
 		entry.rip = random_number();
 		for (i = 0; i < entry.nr_inputs; i++) {
-			entry.inputs[i].type = random64() % (KVMFT_INPUT_MEMORY + 1);
+			entry.inputs[i].type = random64() % (KVMFT_INPUT_TIMER_KEPT + 1);
 			entry.inputs[i].len = random64() % (sizeof(data) + 1);
 			entry.inputs[i].bytes = data;
 			entry.inputs[i].level = random64() % 2;
