@@ -491,13 +491,13 @@ static void record_enter(struct kvmft_vcpu *vcpu, struct kvmft_run *run)
 	record->seq = record->engine.codec.seq;
 }
 
-/* May an output leave whose entry is in the log before @end?  If this side is live, it may, too. */
+/* May an output leave whose entry is in the log before @end?  It may, too, of one live or off. */
 static bool gate_is_open(struct kvmft_record *record, u64 end)
 {
 	struct kvmft_engine *engine = &record->engine;
 
 	return READ_ONCE(engine->transport->acked) >= end || READ_ONCE(engine->vcpu->live) ||
-	       READ_ONCE(engine->cancelled);
+	       READ_ONCE(engine->cancelled) || engine->end == KVMFT_END_FINISHED;
 }
 
 static int record_gate(struct kvmft_vcpu *vcpu)

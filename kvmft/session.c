@@ -9,7 +9,8 @@
  * last of them is over.
  *
  * A side of a pair with an arbiter does not end when it has lost the other: its vCPU is kept out
- * of the guest, and session->claim asks the arbiter.
+ * of the guest, and session->claim asks the arbiter.  Nor does a primary whose guest was switched
+ * off go on: only its VMM could say that it is, and a backup that misses the log's end claims.
  *
  * Lock order: kvm->lock or vcpu->mutex, then session->lock, then vms_lock (vm.c).
  * vcpu->mutex inside session->lock is tried only.
@@ -84,11 +85,21 @@ static bool is_gone(enum kvmft_end why)
 	return why == KVMFT_END_CLOSED || why == KVMFT_END_VM_DESTROYED;
 }
 
-/* Under session->lock: a replay that is over must not run on, nor a primary that is stopped. */
+/* Under session->lock: was the guest of a primary switched off, whose backup might claim? */
+static bool is_off(const struct kvmft_session *session)
+{
+	return session->end == KVMFT_END_FINISHED && session->arbiter &&
+	       kvmft_session_mode(session) == KVMFT_MODE_RECORD;
+}
+
+/*
+ * Under session->lock: a replay that is over must not run on, nor a primary that is stopped or
+ * switched off.
+ */
 static bool is_held(const struct kvmft_session *session, enum kvmft_end why)
 {
 	return (kvmft_session_mode(session) == KVMFT_MODE_REPLAY ||
-		session->state == KVMFT_STATE_STOPPED) && !is_gone(why);
+		session->state == KVMFT_STATE_STOPPED || is_off(session)) && !is_gone(why);
 }
 
 /*
@@ -112,8 +123,8 @@ static bool may_not_run(const struct kvmft_session *session, enum kvmft_end why)
 		return session->role == KVMFT_ROLE_BACKUP && !session->ready;
 	if (kvmft_session_mode(session) == KVMFT_MODE_REPLAY)
 		return true;
-	/* It was switched off, unless nobody asked the arbiter. */
-	return session->arbiter && session->engine && why != KVMFT_END_FINISHED;
+	/* It was switched off, or nobody asked the arbiter. */
+	return session->arbiter && session->engine;
 }
 
 /* Under session->lock.  False: the event means nothing now. */
@@ -135,12 +146,8 @@ static bool advance(struct kvmft_session *session, enum kvmft_event event)
 /* Under session->lock: what the guest's network devices are for from now on. */
 static enum kvmft_net_phase phase_after(const struct kvmft_session *session, enum kvmft_end why)
 {
-	if (why == KVMFT_END_VM_DESTROYED || may_not_run(session, why))
-		return KVMFT_NET_STOPPED;
-	/* Its last packets are not to leave before the backup has the log's end. */
-	if (session->arbiter && why == KVMFT_END_FINISHED)
-		return KVMFT_NET_DRAIN;
-	return KVMFT_NET_LIVE;
+	return why == KVMFT_END_VM_DESTROYED || may_not_run(session, why) ? KVMFT_NET_STOPPED :
+									    KVMFT_NET_LIVE;
 }
 
 /* Under session->lock.  From here on the VM may go. */
@@ -158,8 +165,19 @@ static void release(struct kvmft_session *session, enum kvmft_end why)
 	else if (engine)
 		kvmft_record_cancel(engine);
 	kvmft_vcpu_release(&session->vcpu);
-	kvmft_net_release(&session->vcpu.vm, phase_after(session, why));
+	/* Else session_drain() sees to them. */
+	if (!is_off(session))
+		kvmft_net_release(&session->vcpu.vm, phase_after(session, why));
 	queue_work(detach_wq, &session->detach);
+}
+
+/* Under session->lock: its last packets are not to leave before the backup has the log's end. */
+static void switch_off(struct kvmft_session *session)
+{
+	kvmft_vcpu_freeze(&session->vcpu);
+	kvmft_net_release(&session->vcpu.vm, KVMFT_NET_DRAIN);
+	kvmft_session_get(session);
+	queue_work(detach_wq, &session->drain);
 }
 
 /* The kernel log is told why. */
@@ -197,6 +215,8 @@ static void session_end(struct kvmft_session *session, enum kvmft_end why)
 			kvmft_transport_end(session->engine->transport, why,
 					    *session->engine->reason ? session->engine->reason :
 								       end_text(why));
+		if (is_off(session))
+			switch_off(session);
 	} else if (is_gone(why)) {
 		advance(session, KVMFT_EVENT_OVER);
 	}
@@ -317,17 +337,37 @@ static void session_failed(struct work_struct *work)
 	session_end(container_of(work, struct kvmft_session, failed), KVMFT_END_LOG_ERROR);
 }
 
+static void session_drain(struct work_struct *work)
+{
+	struct kvmft_session *session = container_of(work, struct kvmft_session, drain);
+
+	kvmft_record_close(session->engine, KVMFT_END_NONE);
+	kvmft_net_release(&session->vcpu.vm, KVMFT_NET_STOPPED);
+	WRITE_ONCE(session->drained, true);
+	wake_up_interruptible_poll(&session->changed, EPOLLHUP);
+	kvmft_session_put(session);
+}
+
+/* Unless it was complete. */
+static void close_log(struct kvmft_session *session)
+{
+	if (!session->engine || session->drained)
+		return;
+	if (session->engine->mode == KVMFT_MODE_RECORD)
+		/* Without an end the backup goes on where the log stops. */
+		kvmft_record_close(session->engine,
+				   session->arbiter ? KVMFT_END_NONE : session->end);
+	else
+		kvmft_replay_close(session->engine);
+}
+
 static void session_detach(struct work_struct *work)
 {
 	struct kvmft_session *session = container_of(work, struct kvmft_session, detach);
 
+	flush_work(&session->drain);
 	kvmft_vcpu_drain(&session->vcpu);
-	if (session->engine && session->engine->mode == KVMFT_MODE_RECORD)
-		/* Without an end the backup goes on where the log stops. */
-		kvmft_record_close(session->engine,
-				   session->arbiter ? KVMFT_END_NONE : session->end);
-	else if (session->engine)
-		kvmft_replay_close(session->engine);
+	close_log(session);
 	kvmft_net_release(&session->vcpu.vm, KVMFT_NET_LIVE);
 	cancel_work_sync(&session->failed);
 	flush_work(&session->claim);
@@ -368,6 +408,7 @@ struct kvmft_session *kvmft_session_create(const struct file *vm)
 	session->state = KVMFT_STATE_ARMED;
 	INIT_WORK(&session->failed, session_failed);
 	INIT_WORK(&session->claim, session_claim);
+	INIT_WORK(&session->drain, session_drain);
 	INIT_WORK(&session->detach, session_detach);
 	init_completion(&session->detached);
 
@@ -475,7 +516,8 @@ bool kvmft_session_is_over(struct kvmft_session *session)
 		return false;
 	/* One that is stopped keeps its vCPU until it is closed, and has no log to complete. */
 	return kvmft_session_mode(session) != KVMFT_MODE_RECORD ||
-	       state == KVMFT_STATE_STOPPED || completion_done(&session->detached);
+	       state == KVMFT_STATE_STOPPED || READ_ONCE(session->drained) ||
+	       completion_done(&session->detached);
 }
 
 u64 kvmft_session_lag_max(const struct kvmft_session *session)

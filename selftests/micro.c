@@ -27,6 +27,7 @@ const struct micro micros[] = {
 	{ .name = "alarm", .entry = micro_alarm, .iterations = 300, .halts = true },
 	{ .name = "output", .entry = micro_output, .iterations = 2000 },
 	{ .name = "write", .entry = micro_write, .iterations = 20000 },
+	{ .name = "off", .entry = micro_off, .iterations = 200 },
 	{ .name = "nic", .entry = micro_nic, .iterations = 1000 },
 	{ .name = "nic_blind", .entry = micro_nic_blind, .iterations = 200 },
 	{ .name = "timer", .entry = micro_timer, .iterations = 1000000 },

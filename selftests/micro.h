@@ -60,7 +60,7 @@ extern const char micro_tsc[], micro_pio[], micro_string[], micro_mmio[], micro_
 extern const char micro_branches[], micro_calls[], micro_indirect[], micro_endless[];
 extern const char micro_rep[], micro_shadow[], micro_flags[], micro_debug[], micro_halt[];
 extern const char micro_timer[], micro_touch[], micro_lint0[], micro_input[], micro_reset[];
-extern const char micro_pit[], micro_level[], micro_level_out[], micro_sleep[];
+extern const char micro_pit[], micro_level[], micro_level_out[], micro_sleep[], micro_off[];
 extern const char micro_alarm[], micro_output[], micro_write[], micro_nic[], micro_nic_blind[];
 
 extern const struct micro micros[];

@@ -124,6 +124,21 @@ GUEST micro_sleep
 	out %ax, %dx
 	DONE
 
+/* Writes there that QEMU does not act on; then one that switches it off, and on if that can be */
+GUEST micro_off
+	mov $MICRO_PORT_SLEEP, %edx
+1:	mov $0x3c00, %eax		/* SLP_EN, SLP_TYP 7 */
+	out %ax, %dx
+	mov $1000, %ecx
+2:	dec %ecx
+	jnz 2b
+	incq DATA(MICRO_COUNT)
+	dec %r15
+	jnz 1b
+	mov $0x2000, %eax		/* SLP_EN, SLP_TYP 0 */
+	out %ax, %dx
+	DONE
+
 /* Many accesses to a device in the kernel, by one instruction */
 GUEST micro_pit
 1:	mov $GUEST_HEAP, %edi

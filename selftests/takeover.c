@@ -30,13 +30,13 @@ static int run_once(struct vm *vm)
 	return ioctl(vm->vcpu, KVM_RUN, NULL) ? -errno : 0;
 }
 
-static void check_stopped(struct half *half)
+/* In its state, in which the guest does not run */
+static void check_held(struct half *half)
 {
 	struct kvm_regs regs, later;
 
 	struct pollfd pfd = { .fd = half->session };
 
-	wait_for_state(half, KVMFT_STATE_STOPPED, "this side is stopped");
 	CHECK_EQ(half->outcome.status.generation, GENERATION, "generation");
 	CHECK_RET(half->done, NOT_YET, "KVM_RUN");
 	wait_until(poll(&pfd, 1, 0) == 1 && pfd.revents & POLLHUP, "who looks after it is told");
@@ -53,6 +53,12 @@ static void check_stopped(struct half *half)
 	/* ... and never will */
 	close_session(half);
 	CHECK_RET(run_once(&half->vm), -EIO, "KVM_RUN when its session is closed");
+}
+
+static void check_stopped(struct half *half)
+{
+	wait_for_state(half, KVMFT_STATE_STOPPED, "this side is stopped");
+	check_held(half);
 }
 
 /* The VMM of the primary dies */
@@ -332,6 +338,39 @@ static void no_failure(void)
 	status_of(&both.backup);
 	CHECK_EQ(both.primary.outcome.status.state, KVMFT_STATE_COUNTING, "state of the primary");
 	CHECK_EQ(both.backup.outcome.status.state, KVMFT_STATE_COUNTING, "state of the backup");
+	end_both(&both);
+}
+
+static void check_off(struct half *half)
+{
+	wait_for_state(half, KVMFT_STATE_ENDED, "this side has ended");
+	CHECK_EQ(half->outcome.status.end, KVMFT_END_FINISHED, "how it ended");
+	check_held(half);
+}
+
+/* ... and that is the end on both sides, whatever their VMMs think: this one runs it again */
+static void switched_off(void)
+{
+	struct both both;
+
+	dev = kvmft_open_ok();
+	start_both(&both, "off", 93, 10, NULL);
+	check_off(&both.backup);
+	check_off(&both.primary);
+	end_both(&both);
+}
+
+/* The backup does not learn of it, and goes on alone */
+static void switched_off_alone(void)
+{
+	struct both both;
+
+	dev = kvmft_open_ok();
+	primary_timeout = 20 * TIMEOUT;
+	start_both(&both, "off", 94, 10, NULL);
+	cut_link(&both.link);
+	check_live(&both.backup);
+	check_off(&both.primary);
 	end_both(&both);
 }
 
@@ -655,6 +694,8 @@ static const struct tap_case cases[] = {
 	{ "commands_are_lost", commands_are_lost, 0 },
 	{ "closed_in_doubt", closed_in_doubt, 0 },
 	{ "no_failure", no_failure, 0 },
+	{ "switched_off", switched_off, 0 },
+	{ "switched_off_alone", switched_off_alone, 0 },
 	{ "output_waits", output_waits, 0 },
 	{ "stands_still", stands_still, 0 },
 	{ "inputs_are_kept", inputs_are_kept, 0 },
