@@ -77,10 +77,31 @@ static struct kvmft_net *take_all(struct kvmft_engine *engine)
 	return full;
 }
 
-/* Is there no room in any of the engine's devices?  Racy: who waits is woken and asks again. */
-static bool is_full(const struct kvmft_engine *engine)
+/* The log does not go on. */
+static bool is_over(const struct kvmft_engine *engine)
 {
-	return READ_ONCE(engine->outputs.held_bytes) >= KVMFT_NET_HELD_MAX;
+	return kvmft_transport_error(engine->transport) || READ_ONCE(engine->cancelled);
+}
+
+/*
+ * Is there room in the engine's devices, or nothing that it is needed for any more?  Racy: who waits
+ * is woken and asks again.
+ */
+static bool may_go_on(const struct kvmft_engine *engine)
+{
+	return READ_ONCE(engine->outputs.held_bytes) < KVMFT_NET_HELD_MAX || is_over(engine) ||
+	       READ_ONCE(engine->vcpu->live);
+}
+
+/* The backup is what keeps the guest waiting up to where it has the log, then the taps are. */
+static int wait_for_room(struct kvmft_engine *engine)
+{
+	struct kvmft_transport *transport = engine->transport;
+	u64 end = kvmft_transport_urge(transport);
+
+	return kvmft_transport_stall(transport, KVMFT_STALL_PACKETS,
+				     READ_ONCE(transport->acked) >= end || may_go_on(engine)) ?:
+	       kvmft_transport_wait(transport, KVMFT_STALL_PACKETS, may_go_on(engine));
 }
 
 int kvmft_net_transmit(struct kvmft_engine *engine)
@@ -90,15 +111,14 @@ int kvmft_net_transmit(struct kvmft_engine *engine)
 
 	WRITE_ONCE(vm->kicked, false);
 	while (!ret && take_all(engine)) {
-		kvmft_transport_urge(engine->transport);
 		kvmft_machine_sleep(vm);
-		ret = kvmft_transport_wait(engine->transport, KVMFT_STALL_PACKETS,
-					   !is_full(engine) ||
-					   kvmft_transport_error(engine->transport) ||
-					   READ_ONCE(engine->cancelled));
+		ret = wait_for_room(engine);
 		kvmft_machine_wake(vm);
-		if (kvmft_transport_error(engine->transport) || READ_ONCE(engine->cancelled))
+		if (is_over(engine))
 			return 0;
+		/* Let go of it. */
+		if (READ_ONCE(engine->vcpu->live))
+			ret = -EINTR;
 		if (ret)
 			WRITE_ONCE(vm->kicked, true);
 	}

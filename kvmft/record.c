@@ -233,9 +233,9 @@ static int wait_for_space(struct kvmft_record *record)
 	ret = kvmft_transport_stall(engine->transport, kvmft_engine_lacks(engine),
 				    may_go_on(engine) ||
 				    kvmft_transport_error(engine->transport) ||
-				    READ_ONCE(engine->cancelled));
+				    READ_ONCE(engine->cancelled) || READ_ONCE(engine->vcpu->live));
 	kvmft_machine_wake(vm);
-	return ret || READ_ONCE(engine->cancelled) ? -EINTR : 0;
+	return ret || READ_ONCE(engine->cancelled) || READ_ONCE(engine->vcpu->live) ? -EINTR : 0;
 }
 
 /* The machine as it is before the guest's first instruction. */

@@ -274,3 +274,14 @@ void check_live(struct half *half)
 		CHECK_EQ(interrupts_of(half), half->micro->iterations, "alarms");
 	}
 }
+
+void check_reason(struct half *half, const char *text)
+{
+	char path[100], reason[300] = "";
+
+	status_of(half);
+	snprintf(path, sizeof(path), "/sys/class/misc/kvmft/session%llu/reason",
+		 (unsigned long long)half->outcome.status.id);
+	CHECK_RET(read_file(path, reason, sizeof(reason)), 0, path);
+	CHECK(strstr(reason, text), "the reason is \"%s\"", reason);
+}

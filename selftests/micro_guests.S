@@ -428,15 +428,27 @@ GUEST micro_output
  */
 GUEST micro_nic
 	mov $1, %r8d
+	xor %r9d, %r9d
+	jmp 1f
+
+/* The same, and before each it reads a lot, which fills the log */
+GUEST micro_nic_flood
+	mov $1, %r8d
+	mov $1000, %r9d
 	jmp 1f
 
 /* The same, without a look at what the device does */
 GUEST micro_nic_blind
 	xor %r8d, %r8d
+	xor %r9d, %r9d
 1:	xor %ebx, %ebx
 1:	mov $2000, %ecx
 2:	dec %ecx
 	jnz 2b
+	mov $GUEST_HEAP, %edi
+	mov %r9d, %ecx
+	mov $MICRO_PORT_STRING, %edx
+	rep insl
 	inc %ebx
 	mov %bx, MICRO_NIC_INDEX
 	mov $MICRO_PORT_KICK, %edx

@@ -30,6 +30,9 @@
 #define PIECES		125
 #define PIECES_MAX	127
 
+#define LARGE		60000		/* bytes of a packet, with virtio's header */
+#define ROOM		(4 << 20)	/* for packets that wait */
+
 /*
  * One guest, to a file or from it.
  */
@@ -622,6 +625,39 @@ static void backup_is_lost(void)
 	end_nics(&both);
 }
 
+/* Packets as large as can be */
+static void prepare_large(struct half *half)
+{
+	struct nic_ring *ring;
+	unsigned int i;
+
+	prepare(half);
+	ring = nic_ring(&nics[half->pair.role == KVMFT_ROLE_BACKUP], NIC_TX_QUEUE);
+	for (i = 0; i < NIC_RING; i++)
+		ring->desc[i].len = LARGE;
+}
+
+/*
+ * Its VMM hangs; the module there lives, and has a word with the primary now and then.  The guest
+ * waits until there is room for packets: not for long
+ */
+static void backup_stands_still(void)
+{
+	struct both both;
+
+	dev = kvmft_open_ok();
+	start_both(&both, "nic_flood", 108, 10, prepare_large);
+	stop_thread(&both.backup);
+	wait_until((status_of(&both.primary),
+		    both.primary.outcome.status.bytes_held > ROOM - LARGE),
+		   "there is no room");
+	CHECK_EQ(both.primary.outcome.status.state, KVMFT_STATE_COUNTING, "state of the primary");
+	wait_for_state(&both.primary, KVMFT_STATE_LIVE, "the primary is live");
+	check_reason(&both.primary, "has stood still for 1000 ms");
+	close_session(&both.backup);
+	end_nics(&both);
+}
+
 /* Packets that came to the primary are with the backup's guest; it goes on behind them */
 static void received_by_both(void)
 {
@@ -665,6 +701,7 @@ static const struct tap_case cases[] = {
 	{ "packets_wait", packets_wait, 0 },
 	{ "packets_are_resent", packets_are_resent, 0 },
 	{ "backup_is_lost", backup_is_lost, 0 },
+	{ "backup_stands_still", backup_stands_still, 0 },
 	{ "received_by_both", received_by_both, 0 },
 };
 

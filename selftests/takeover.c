@@ -180,17 +180,6 @@ static void check_counting(struct half *half)
 	CHECK_EQ(half->outcome.status.state, KVMFT_STATE_COUNTING, "state of a side of a pair");
 }
 
-static void check_reason(struct half *half, const char *text)
-{
-	char path[100], reason[300] = "";
-
-	status_of(half);
-	snprintf(path, sizeof(path), "/sys/class/misc/kvmft/session%llu/reason",
-		 (unsigned long long)half->outcome.status.id);
-	CHECK_RET(read_file(path, reason, sizeof(reason)), 0, path);
-	CHECK(strstr(reason, text), "the reason is \"%s\"", reason);
-}
-
 static int set_lag_max(struct half *half, const char *value)
 {
 	char path[100];
