@@ -11,6 +11,7 @@
 /* Of all devices of this module; see the header for the order of locks. */
 static DEFINE_MUTEX(nets_lock);
 static LIST_HEAD(nets);
+static u64 last_id;
 static struct workqueue_struct *net_wq;
 
 void kvmft_net_queue_work(struct delayed_work *dwork, unsigned long delay)
@@ -46,35 +47,77 @@ static void note_outputs(struct kvmft_engine *engine)
 		WRITE_ONCE(engine->transport->released, released);
 }
 
-/* At a boundary.  Returns a device that has no room, or NULL. */
-static struct kvmft_net *take_all(struct kvmft_engine *engine)
+static void net_free(struct kref *ref)
 {
-	struct kvmft_net *net, *full = NULL;
+	struct kvmft_net *net = container_of(ref, struct kvmft_net, ref);
+
+	if (net->mm)
+		mmdrop(net->mm);
+	kvfree(net->regions);
+	kvfree(net->rx);
+	kvfree(net);
+}
+
+/*
+ * The first device of @vm; or the next one behind @last, which is let go of; NULL: there is none.
+ * It can be closed, or leave its guest, at any time.
+ */
+static struct kvmft_net *next_of(const struct kvmft_vm *vm, struct kvmft_net *last)
+{
+	u64 after = last ? last->id : 0;
+	struct kvmft_net *net, *next = NULL;
 
 	mutex_lock(&nets_lock);
 	list_for_each_entry(net, &nets, node) {
-		struct kvmft_net_queue *queue = &net->queues[KVMFT_NET_TX];
-
-		if (net->engine != engine || !queue->kicked)
-			continue;
-		mutex_lock(&net->lock);
-		/* One that is not running is asked again when it is. */
-		if (kvmft_net_is_usable(queue)) {
-			queue->kicked = !kvmft_net_take(net, engine->progress.bytes);
-			if (queue->kicked)
-				full = net;
+		if (net->vm == vm && net->id > after) {
+			next = net;
+			kref_get(&next->ref);
+			break;
 		}
-		if (net->phase == KVMFT_NET_REPLAY)
-			kvmft_net_keep(net);
-		/* Pairs with acked(): either sees what the other did. */
-		smp_mb();
-		if (kvmft_net_may_send(net))
-			kvmft_net_queue_work(&net->send_work, 0);
+	}
+	mutex_unlock(&nets_lock);
+	if (last)
+		kref_put(&last->ref, net_free);
+	return next;
+}
+
+/* Under net->lock, in the VMM's address space.  False: there was no room for all. */
+static bool take_kicked(struct kvmft_net *net, u64 at)
+{
+	struct kvmft_net_queue *queue = &net->queues[KVMFT_NET_TX];
+	bool full;
+
+	/* One that is not running is asked again when it is. */
+	if (!queue->kicked || !kvmft_net_is_usable(queue))
+		return true;
+	full = !kvmft_net_take(net, at);
+	mutex_lock(&nets_lock);
+	queue->kicked = full;
+	mutex_unlock(&nets_lock);
+	return !full;
+}
+
+/* At a boundary.  False: a device has no room. */
+static bool take_all(struct kvmft_engine *engine)
+{
+	struct kvmft_net *net = NULL;
+	bool room = true;
+
+	while ((net = next_of(&engine->vcpu->vm, net))) {
+		mutex_lock(&net->lock);
+		if (net->engine == engine) {
+			room &= take_kicked(net, engine->progress.bytes);
+			/* Pairs with acked(): either sees what the other did. */
+			smp_mb();
+			if (kvmft_net_may_send(net))
+				kvmft_net_queue_work(&net->send_work, 0);
+		}
 		mutex_unlock(&net->lock);
 	}
+	mutex_lock(&nets_lock);
 	note_outputs(engine);
 	mutex_unlock(&nets_lock);
-	return full;
+	return room;
 }
 
 /* The log does not go on. */
@@ -84,7 +127,7 @@ static bool is_over(const struct kvmft_engine *engine)
 }
 
 /*
- * Is there room in the engine's devices, or nothing that it is needed for any more?  Racy: who waits
+ * Is there room in the engine's devices, or nothing any more that needs it?  Racy: who waits
  * is woken and asks again.
  */
 static bool may_go_on(const struct kvmft_engine *engine)
@@ -110,7 +153,7 @@ int kvmft_net_transmit(struct kvmft_engine *engine)
 	int ret = 0;
 
 	WRITE_ONCE(vm->kicked, false);
-	while (!ret && take_all(engine)) {
+	while (!ret && !take_all(engine)) {
 		kvmft_machine_sleep(vm);
 		ret = wait_for_room(engine);
 		kvmft_machine_wake(vm);
@@ -148,7 +191,6 @@ bool kvmft_net_kick(struct kvmft_vm *vm, const struct eventfd_ctx *event)
 	list_for_each_entry(net, &nets, node) {
 		if (net->vm != vm)
 			continue;
-		mutex_lock(&net->lock);
 		for (i = 0; i < KVMFT_NET_QUEUES; i++) {
 			struct kvmft_net_queue *queue = &net->queues[i];
 
@@ -161,7 +203,6 @@ bool kvmft_net_kick(struct kvmft_vm *vm, const struct eventfd_ctx *event)
 				WRITE_ONCE(vm->kicked, true);
 			}
 		}
-		mutex_unlock(&net->lock);
 	}
 	mutex_unlock(&nets_lock);
 	return found;
@@ -215,14 +256,22 @@ static void found_head(struct file *file, wait_queue_head_t *head, poll_table *t
 	add_wait_queue(head, &wait->entry);
 }
 
+/* kvmft_net_kick() looks for it. */
+static void set_eventfd(struct kvmft_net_wait *wait, struct eventfd_ctx *eventfd)
+{
+	mutex_lock(&nets_lock);
+	swap(wait->eventfd, eventfd);
+	mutex_unlock(&nets_lock);
+	if (eventfd)
+		eventfd_ctx_put(eventfd);
+}
+
 static void unwatch(struct kvmft_net_wait *wait)
 {
 	if (wait->head)
 		remove_wait_queue(wait->head, &wait->entry);
 	wait->head = NULL;
-	if (wait->eventfd)
-		eventfd_ctx_put(wait->eventfd);
-	wait->eventfd = NULL;
+	set_eventfd(wait, NULL);
 	if (wait->file)
 		fput(wait->file);
 	wait->file = NULL;
@@ -233,20 +282,21 @@ int kvmft_net_watch(struct kvmft_net *net, struct kvmft_net_wait *wait, struct f
 {
 	struct eventfd_ctx *eventfd = NULL;
 
-	unwatch(wait);
-	if (!file)
-		return 0;
-	if (is_eventfd) {
+	lockdep_assert_held(&net->lock);
+	if (file && is_eventfd) {
 		eventfd = eventfd_ctx_fileget(file);
 		if (IS_ERR(eventfd)) {
 			fput(file);
 			return PTR_ERR(eventfd);
 		}
 	}
+	unwatch(wait);
+	if (!file)
+		return 0;
 	wait->net = net;
 	wait->file = file;
-	wait->eventfd = eventfd;
 	wait->work = dwork;
+	set_eventfd(wait, eventfd);
 	init_waitqueue_func_entry(&wait->entry, woken);
 	init_poll_funcptr(&wait->table, found_head);
 	if (vfs_poll(file, &wait->table) & EPOLLIN)
@@ -264,13 +314,15 @@ static bool is_guest_of(struct kvmft_vm *vm, const void *arg)
 	       kvmft_machine_is_at(vm, net->mm, addr, used);
 }
 
-/* Who protects the guest of this device? */
+/* Who protects the guest of this device?  If its session lets go of it, that is not missed. */
 static int join(struct kvmft_net *net)
 {
-	struct kvmft_vm *vm = kvmft_vm_find(is_guest_of, net);
 	struct kvmft_engine *engine = NULL;
 	struct kvmft_vcpu *vcpu;
+	struct kvmft_vm *vm;
 
+	mutex_lock(&nets_lock);
+	vm = kvmft_vm_find(is_guest_of, net);
 	if (vm) {
 		vcpu = container_of(vm, struct kvmft_vcpu, vm);
 		/* Pairs with kvmft_vcpu_set_engine(): its context is set up. */
@@ -287,16 +339,22 @@ static int join(struct kvmft_net *net)
 	}
 	if (vm)
 		kvmft_vm_put(vm);
+	mutex_unlock(&nets_lock);
 	return engine ? 0 : -ENOTCONN;
 }
 
-/* Under both locks. */
-static void leave(struct kvmft_net *net)
+/* Under net->lock: from now on it is for @phase, for most without its session. */
+static void set_phase(struct kvmft_net *net, enum kvmft_net_phase phase)
 {
-	if (net->engine)
-		remove_wait_queue(&net->engine->transport->wait, &net->acked_entry);
-	net->engine = NULL;
-	net->vm = NULL;
+	mutex_lock(&nets_lock);
+	if (phase != KVMFT_NET_DRAIN) {
+		if (net->engine)
+			remove_wait_queue(&net->engine->transport->wait, &net->acked_entry);
+		net->engine = NULL;
+		net->vm = NULL;
+	}
+	WRITE_ONCE(net->phase, phase);
+	mutex_unlock(&nets_lock);
 }
 
 /* Its phase has changed. */
@@ -323,12 +381,20 @@ static void stop(struct kvmft_net *net, unsigned int nr)
 	queue->tap = NULL;
 }
 
+/* While it was stopped its VMM may have been, but nothing was lost. */
+static void ask_again(struct kvmft_net *net)
+{
+	mutex_lock(&nets_lock);
+	if (net->queues[KVMFT_NET_TX].kicked && net->vm)
+		WRITE_ONCE(net->vm->kicked, true);
+	mutex_unlock(&nets_lock);
+}
+
 int kvmft_net_start(struct kvmft_net *net, unsigned int nr, struct file *tap, struct socket *sock)
 {
 	struct kvmft_net_queue *queue = &net->queues[nr];
 	int ret = 0;
 
-	lockdep_assert_held(&nets_lock);
 	lockdep_assert_held(&net->lock);
 	stop(net, nr);
 	if (!tap)
@@ -350,9 +416,7 @@ int kvmft_net_start(struct kvmft_net *net, unsigned int nr, struct file *tap, st
 			fput(net->out);
 		net->out = get_file(tap);
 		net->out_sock = sock;
-		/* While it was stopped its VMM may have been, but nothing was lost. */
-		if (queue->kicked && net->vm)
-			WRITE_ONCE(net->vm->kicked, true);
+		ask_again(net);
 	} else {
 		kvmft_net_watch(net, &net->tap_wait, get_file(tap), &net->rx_work, false);
 	}
@@ -387,25 +451,20 @@ static void change(struct kvmft_net *net, enum kvmft_net_phase phase)
 		go_live(net);
 	else if (phase == KVMFT_NET_STOPPED || net->phase == KVMFT_NET_DRAIN)
 		kvmft_net_drop(net, U64_MAX);
-	if (phase != KVMFT_NET_DRAIN)
-		leave(net);
-	WRITE_ONCE(net->phase, phase);
+	set_phase(net, phase);
 	work_all(net);
 }
 
 void kvmft_net_release(struct kvmft_vm *vm, enum kvmft_net_phase phase)
 {
-	struct kvmft_net *net;
+	struct kvmft_net *net = NULL;
 
-	mutex_lock(&nets_lock);
-	list_for_each_entry(net, &nets, node) {
-		if (net->vm != vm)
-			continue;
+	while ((net = next_of(vm, net))) {
 		mutex_lock(&net->lock);
-		change(net, phase);
+		if (net->vm == vm)
+			change(net, phase);
 		mutex_unlock(&net->lock);
 	}
-	mutex_unlock(&nets_lock);
 }
 
 struct kvmft_net *kvmft_net_create(void)
@@ -419,6 +478,7 @@ struct kvmft_net *kvmft_net_create(void)
 		kvfree(net);
 		return NULL;
 	}
+	kref_init(&net->ref);
 	mutex_init(&net->lock);
 	spin_lock_init(&net->held_lock);
 	kvmft_held_init(&net->held);
@@ -427,7 +487,8 @@ struct kvmft_net *kvmft_net_create(void)
 	INIT_DELAYED_WORK(&net->tx_work, kvmft_net_transmit_work);
 	INIT_DELAYED_WORK(&net->send_work, kvmft_net_send_work);
 	mutex_lock(&nets_lock);
-	list_add(&net->node, &nets);
+	net->id = ++last_id;
+	list_add_tail(&net->node, &nets);
 	mutex_unlock(&nets_lock);
 	return net;
 }
@@ -438,15 +499,14 @@ void kvmft_net_destroy(struct kvmft_net *net)
 
 	mutex_lock(&nets_lock);
 	list_del(&net->node);
+	mutex_unlock(&nets_lock);
 	mutex_lock(&net->lock);
-	leave(net);
-	WRITE_ONCE(net->phase, KVMFT_NET_STOPPED);
+	set_phase(net, KVMFT_NET_STOPPED);
 	for (i = 0; i < KVMFT_NET_QUEUES; i++) {
 		stop(net, i);
 		unwatch(&net->queues[i].kick);
 	}
 	mutex_unlock(&net->lock);
-	mutex_unlock(&nets_lock);
 	/* Nobody queues them any more but they themselves. */
 	cancel_delayed_work_sync(&net->rx_work);
 	cancel_delayed_work_sync(&net->tx_work);
@@ -460,23 +520,7 @@ void kvmft_net_destroy(struct kvmft_net *net)
 	}
 	if (net->out)
 		fput(net->out);
-	if (net->mm)
-		mmdrop(net->mm);
-	kvfree(net->regions);
-	kvfree(net->rx);
-	kvfree(net);
-}
-
-void kvmft_net_lock(struct kvmft_net *net)
-{
-	mutex_lock(&nets_lock);
-	mutex_lock(&net->lock);
-}
-
-void kvmft_net_unlock(struct kvmft_net *net)
-{
-	mutex_unlock(&net->lock);
-	mutex_unlock(&nets_lock);
+	kref_put(&net->ref, net_free);
 }
 
 int kvmft_net_init(void)

@@ -126,6 +126,8 @@ bool kvmft_net_take(struct kvmft_net *net, u64 at)
 		if (packet) {
 			learn_mac(net, packet);
 			hold(net, packet);
+			if (net->phase == KVMFT_NET_REPLAY)
+				kvmft_net_keep(net);
 		} else if (net->engine) {
 			count(&net->engine->outputs.dropped);
 		}

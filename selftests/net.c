@@ -7,14 +7,18 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <linux/vhost.h>
 #include <linux/virtio_net.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "both.h"
@@ -421,6 +425,89 @@ static void hostile(void)
 		check_lie(&lies[i]);
 }
 
+/*
+ * A page that nobody brings: who touches it waits.
+ */
+struct nowhere {
+	int fd;
+	void *page;
+};
+
+static void nowhere_open(struct nowhere *nowhere)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	nowhere->fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (nowhere->fd < 0)
+		tap_skip("no userfaultfd");
+	nowhere->page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			     0);
+	range.range.start = (uintptr_t)nowhere->page;
+	range.range.len = 4096;
+	CHECK(nowhere->page != MAP_FAILED && !ioctl(nowhere->fd, UFFDIO_API, &api) &&
+	      !ioctl(nowhere->fd, UFFDIO_REGISTER, &range), "userfaultfd: %m");
+}
+
+static void nowhere_wait(const struct nowhere *nowhere)
+{
+	struct pollfd pfd = { .fd = nowhere->fd, .events = POLLIN };
+
+	CHECK(poll(&pfd, 1, 10000) == 1, "nobody waits for the page");
+}
+
+static void *stuck_thread(void *arg)
+{
+	int fd = open(NIC_DEVICE, O_RDWR | O_CLOEXEC);
+
+	CHECK(fd >= 0 && !ioctl(fd, VHOST_SET_OWNER, 0), NIC_DEVICE ": %m");
+	CHECK(!ioctl(fd, VHOST_SET_FEATURES, arg), "VHOST_SET_FEATURES: %m");
+	close(fd);
+	return NULL;
+}
+
+/* A VMM's argument, and a guest's ring, never come: no other is kept waiting */
+static void stuck_vmm(void)
+{
+	int log = micro_open_log(), other = micro_open_log();
+	struct nowhere argument, memory;
+	struct vhost_vring_addr addr = { .index = NIC_RX_QUEUE };
+	struct run run, stuck;
+	pthread_t thread;
+
+	dev = kvmft_open_ok();
+	nowhere_open(&argument);
+	nowhere_open(&memory);
+	CHECK(!pthread_create(&thread, NULL, stuck_thread, argument.page), "pthread_create");
+	nowhere_wait(&argument);
+
+	open_run(&stuck, "nic", "kvmft-b");
+	addr.desc_user_addr = (uintptr_t)nic_ring(&stuck.nic, NIC_RX_QUEUE)->desc;
+	addr.used_user_addr = (uintptr_t)&nic_ring(&stuck.nic, NIC_RX_QUEUE)->used;
+	addr.avail_user_addr = (uintptr_t)memory.page;
+	CHECK(!ioctl(stuck.nic.fd, VHOST_SET_VRING_ADDR, &addr), "VHOST_SET_VRING_ADDR: %m");
+	CHECK_RET(kvmft_record(stuck.session, other, 0), 0, "KVMFT_SESSION_RECORD");
+	start_nic(&stuck.nic);
+	nic_send(&stuck.nic, 1);
+	nowhere_wait(&memory);
+
+	open_run(&run, "nic", "kvmft-a");
+	CHECK_RET(kvmft_record(run.session, log, 0), 0, "KVMFT_SESSION_RECORD");
+	start_nic(&run.nic);
+	run_to_end(&run);
+	finish(&run);
+	check_left(&run.nic, 0, run.micro.iterations);
+	close_run(&run);
+
+	/* It is zero, then */
+	close(argument.fd);
+	close(memory.fd);
+	pthread_join(thread, NULL);
+	close_run(&stuck);
+	close(log);
+	close(other);
+}
+
 /* What can not be: each call says so, by its errno */
 static void arguments(void)
 {
@@ -698,6 +785,7 @@ static const struct tap_case cases[] = {
 	{ "receives_in_pieces", receives_in_pieces, 0 },
 	{ "unprotected", unprotected, 0 },
 	{ "hostile", hostile, 0 },
+	{ "stuck_vmm", stuck_vmm, 0 },
 	{ "packets_wait", packets_wait, 0 },
 	{ "packets_are_resent", packets_are_resent, 0 },
 	{ "backup_is_lost", backup_is_lost, 0 },
