@@ -8,6 +8,11 @@
 #include "machine.h"
 #include "net.h"
 
+/* Packets for a primary that is lost which are thrown away; its tap may get more for ever. */
+#define STALE_MAX	65536
+/* So long the last packets of a guest that was switched off wait for their taps. */
+#define DRAIN_TIMEOUT	HZ
+
 /* Of all devices of this module; see the header for the order of locks. */
 static DEFINE_MUTEX(nets_lock);
 static LIST_HEAD(nets);
@@ -168,14 +173,14 @@ int kvmft_net_transmit(struct kvmft_engine *engine)
 	return ret ? -EINTR : 0;
 }
 
-void kvmft_net_sent(struct kvmft_net *net, u64 sent)
+void kvmft_net_gone(struct kvmft_net *net, u64 gone, u64 sent)
 {
 	mutex_lock(&nets_lock);
 	if (net->engine && net->phase != KVMFT_NET_REPLAY) {
 		WRITE_ONCE(net->engine->outputs.sent, net->engine->outputs.sent + sent);
 		note_outputs(net->engine);
 		/* The vCPU may wait for room. */
-		if (sent)
+		if (gone)
 			kvmft_transport_wake(net->engine->transport);
 	}
 	mutex_unlock(&nets_lock);
@@ -428,6 +433,7 @@ int kvmft_net_start(struct kvmft_net *net, unsigned int nr, struct file *tap, st
 static void go_live(struct kvmft_net *net)
 {
 	struct kvmft_net_queue *rx = &net->queues[KVMFT_NET_RX];
+	unsigned int stale = 0;
 	int i;
 
 	kvmft_net_keep(net);
@@ -435,8 +441,9 @@ static void go_live(struct kvmft_net *net)
 	kvmft_net_announce(net);
 	if (kvmft_net_is_usable(rx)) {
 		/* What has come until now was the primary's to receive. */
-		while (kvmft_net_read_tap(net))
+		while (stale++ < STALE_MAX && kvmft_net_read_tap(net))
 			;
+		net->rx_len = 0;
 		kvmft_net_find_place(rx);
 	}
 	/* The log may have ended between what a device wrote and its interrupt. */
@@ -464,6 +471,32 @@ void kvmft_net_release(struct kvmft_vm *vm, enum kvmft_net_phase phase)
 		if (net->vm == vm)
 			change(net, phase);
 		mutex_unlock(&net->lock);
+	}
+}
+
+static bool has_to_send(struct kvmft_net *net, const struct kvmft_vm *vm)
+{
+	bool has;
+
+	mutex_lock(&net->lock);
+	has = net->vm == vm && kvmft_net_may_send(net);
+	mutex_unlock(&net->lock);
+	return has;
+}
+
+void kvmft_net_drain(struct kvmft_vm *vm)
+{
+	unsigned long end = jiffies + DRAIN_TIMEOUT;
+	struct kvmft_net *net = NULL;
+
+	while ((net = next_of(vm, net))) {
+		while (has_to_send(net, vm) && time_before(jiffies, end)) {
+			kvmft_net_queue_work(&net->send_work, 0);
+			flush_delayed_work(&net->send_work);
+			/* Until a tap that takes none does again. */
+			if (has_to_send(net, vm))
+				schedule_timeout_uninterruptible(1);
+		}
 	}
 }
 

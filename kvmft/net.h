@@ -211,14 +211,20 @@ int kvmft_net_transmit(struct kvmft_engine *engine);
  */
 void kvmft_net_release(struct kvmft_vm *vm, enum kvmft_net_phase phase);
 
+/* Send what may leave of the devices of @vm, which drain.  Sleeps, for a second at most. */
+void kvmft_net_drain(struct kvmft_vm *vm);
+
 /*
  * What follows is between net.c, nettx.c, netrx.c and netmem.c; under net->lock, but for the first
  * two.
  */
 void kvmft_net_queue_work(struct delayed_work *dwork, unsigned long delay);
 
-/* @sent packets have left: tell who wants to know.  None of the locks is held. */
-void kvmft_net_sent(struct kvmft_net *net, u64 sent);
+/*
+ * So many packets are not held any more, and @sent of them have left: tell who wants to know.  None
+ * of the locks is held.
+ */
+void kvmft_net_gone(struct kvmft_net *net, u64 gone, u64 sent);
 
 /* See &struct kvmft_ring_memory; in the VMM's address space, as the next four. */
 int kvmft_net_read(const struct kvmft_ring_memory *memory, u64 addr, void *buf, u32 len);

@@ -342,6 +342,7 @@ static void session_drain(struct work_struct *work)
 	struct kvmft_session *session = container_of(work, struct kvmft_session, drain);
 
 	kvmft_record_close(session->engine, KVMFT_END_NONE);
+	kvmft_net_drain(&session->vcpu.vm);
 	kvmft_net_release(&session->vcpu.vm, KVMFT_NET_STOPPED);
 	WRITE_ONCE(session->drained, true);
 	wake_up_interruptible_poll(&session->changed, EPOLLHUP);

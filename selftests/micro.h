@@ -62,7 +62,7 @@ extern const char micro_rep[], micro_shadow[], micro_flags[], micro_debug[], mic
 extern const char micro_timer[], micro_touch[], micro_lint0[], micro_input[], micro_reset[];
 extern const char micro_pit[], micro_level[], micro_level_out[], micro_sleep[], micro_off[];
 extern const char micro_alarm[], micro_output[], micro_write[], micro_nic[], micro_nic_blind[];
-extern const char micro_nic_flood[];
+extern const char micro_nic_flood[], micro_nic_off[];
 
 extern const struct micro micros[];
 extern const unsigned int nr_micros;

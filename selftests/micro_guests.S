@@ -431,7 +431,14 @@ GUEST micro_nic
 	xor %r9d, %r9d
 	jmp 1f
 
-/* The same, and before each it reads a lot, which fills the log */
+/* The same, and it switches itself off in the end */
+GUEST micro_nic_off
+	mov $1, %r8d
+	xor %r9d, %r9d
+	mov $1, %r10d
+	jmp 1f
+
+/* The same as the first, and before each it reads a lot, which fills the log */
 GUEST micro_nic_flood
 	mov $1, %r8d
 	mov $1000, %r9d
@@ -460,7 +467,12 @@ GUEST micro_nic_blind
 4:	incq DATA(MICRO_COUNT)
 	dec %r15
 	jnz 1b
-	DONE
+	test %r10d, %r10d
+	jz 5f
+	mov $0x2000, %eax		/* SLP_EN, SLP_TYP 0 */
+	mov $MICRO_PORT_SLEEP, %edx
+	out %ax, %dx
+5:	DONE
 
 /* The LAPIC's timer, one shot after another, while it computes */
 GUEST micro_timer
