@@ -2,7 +2,9 @@
 /*
  * A claim is one command, COMPARE AND WRITE of the block as it was just read.  Whatever becomes of
  * it (it may have timed out and be executed later), the block says: a record that names a
- * winner is final.  As long as it names nobody the claim can be made again: it is the same.
+ * winner is final.  As long as it names nobody the claim can be made again: it is the same.  A disk
+ * may have it in a cache, and forget it with its power: nothing is won before that is written, and
+ * the block read once more.
  *
  * Distributions have the SCSI layer as a module, scsi_mod, which a host without arbiter need not
  * have loaded: its functions are looked up.  An open disk of its keeps it loaded.
@@ -20,12 +22,12 @@
 #include "arbiter.h"
 #include "symbol.h"
 
-/* SBC-4, 5.4 and 5.19; both commands have 16 bytes. */
+/* SBC-4, 5.4, 5.19 and 5.31; all commands have 16 bytes. */
 #define COMPARE_AND_WRITE	0x89
 #define CDB_SIZE		16
 #define CDB_LBA			2
 #define CDB_CAW_BLOCKS		13
-#define CDB_READ_BLOCKS		10
+#define CDB_BLOCKS		10
 
 #define COMMAND_TIMEOUT		(10 * HZ)
 /* A disk that was reset says so first, to each initiator, perhaps about several things. */
@@ -104,7 +106,7 @@ static int read_block(struct kvmft_arbiter *arbiter)
 	u8 cdb[CDB_SIZE] = { READ_16 };
 
 	put_unaligned_be64(arbiter->lba, cdb + CDB_LBA);
-	put_unaligned_be32(1, cdb + CDB_READ_BLOCKS);
+	put_unaligned_be32(1, cdb + CDB_BLOCKS);
 	return execute(arbiter, cdb, REQ_OP_DRV_IN, arbiter->seen, arbiter->size);
 }
 
@@ -115,6 +117,18 @@ static int compare_and_write(struct kvmft_arbiter *arbiter)
 
 	put_unaligned_be64(arbiter->lba, cdb + CDB_LBA);
 	return execute(arbiter, cdb, REQ_OP_DRV_OUT, arbiter->seen, 2 * arbiter->size);
+}
+
+/* What was written stays.  A disk that does not know the command has no cache. */
+static int synchronize(struct kvmft_arbiter *arbiter)
+{
+	u8 cdb[CDB_SIZE] = { SYNCHRONIZE_CACHE_16 };
+	int ret;
+
+	put_unaligned_be64(arbiter->lba, cdb + CDB_LBA);
+	put_unaligned_be32(1, cdb + CDB_BLOCKS);
+	ret = execute(arbiter, cdb, REQ_OP_DRV_IN, NULL, 0);
+	return ret == -EOPNOTSUPP ? 0 : ret;
 }
 
 static int refuse(int error, const char *why)
@@ -132,7 +146,10 @@ static int write_first(struct kvmft_arbiter *arbiter)
 		return refuse(-EBUSY, "another host is writing the block");
 	if (ret == -EOPNOTSUPP)
 		return refuse(ret, "the disk does not know COMPARE AND WRITE");
-	return ret ? refuse(ret, "the block can not be written") : 0;
+	if (ret)
+		return refuse(ret, "the block can not be written");
+	ret = synchronize(arbiter);
+	return ret ? refuse(ret, "the disk's cache can not be written") : 0;
 }
 
 static int set_up(struct kvmft_arbiter *arbiter)
@@ -178,7 +195,8 @@ static enum kvmft_claim_verdict judge(struct kvmft_arbiter *arbiter, char *text,
 	return KVMFT_CLAIM_FOREIGN;
 }
 
-enum kvmft_claim_verdict kvmft_arbiter_claim(struct kvmft_arbiter *arbiter, char *text, size_t len)
+/* Unless somebody has; whatever it came to, the block says. */
+static enum kvmft_claim_verdict claim(struct kvmft_arbiter *arbiter, char *text, size_t len)
 {
 	enum kvmft_claim_verdict verdict = judge(arbiter, text, len);
 
@@ -187,6 +205,21 @@ enum kvmft_claim_verdict kvmft_arbiter_claim(struct kvmft_arbiter *arbiter, char
 	kvmft_claim_make(&arbiter->claim, arbiter->next, arbiter->size);
 	compare_and_write(arbiter);
 	return judge(arbiter, text, len);
+}
+
+enum kvmft_claim_verdict kvmft_arbiter_claim(struct kvmft_arbiter *arbiter, char *text, size_t len)
+{
+	enum kvmft_claim_verdict verdict = claim(arbiter, text, len);
+	int ret;
+
+	if (verdict != KVMFT_CLAIM_WON)
+		return verdict;
+	ret = synchronize(arbiter);
+	if (!ret)
+		return judge(arbiter, text, len);
+	snprintf(text, len, "the arbiter's disk does not say that it keeps the claim (error %d)",
+		 ret);
+	return KVMFT_CLAIM_OPEN;
 }
 
 #if IS_MODULE(CONFIG_SCSI)

@@ -28,6 +28,8 @@ void both_setup(void);
 void set_disk(const char *state);
 /* Its commands come to nothing */
 void lose_commands(bool lose);
+/* Its command fails with this sense key, for good; 0: no more */
+void fail_command(unsigned int command, unsigned int sense);
 void blank(unsigned int block);
 
 /*

@@ -22,6 +22,11 @@
 #include "tcp.h"
 #include "util.h"
 
+/* SBC-4, 5.31; SPC-5, 4.5.8 */
+#define SYNCHRONIZE_CACHE_16	0x91
+#define HARDWARE_ERROR		4
+#define ILLEGAL_REQUEST		5
+
 /* Of the IOAPIC alone, and masked */
 #define FIRST_LINE	20
 
@@ -290,6 +295,38 @@ static void commands_are_lost(void)
 	CHECK_EQ(both.backup.outcome.status.state, KVMFT_STATE_CLAIMING, "state of the backup");
 	lose_commands(false);
 	check_live(&both.backup);
+	end_both(&both);
+}
+
+/* Its cache can not be written: what it has may be forgotten, which decides nothing either */
+static void cache_is_volatile(void)
+{
+	struct both both;
+
+	dev = kvmft_open_ok();
+	start_both(&both, "alarm", 83, 10, NULL);
+	fail_command(SYNCHRONIZE_CACHE_16, HARDWARE_ERROR);
+	kill_half(&both.primary);
+	wait_for_state(&both.backup, KVMFT_STATE_CLAIMING, "the backup claims");
+	usleep(3000000);
+	status_of(&both.backup);
+	CHECK_EQ(both.backup.outcome.status.state, KVMFT_STATE_CLAIMING, "state of the backup");
+	fail_command(SYNCHRONIZE_CACHE_16, 0);
+	check_live(&both.backup);
+	end_both(&both);
+}
+
+/* A disk that does not know the command has none */
+static void cache_is_not_there(void)
+{
+	struct both both;
+
+	dev = kvmft_open_ok();
+	fail_command(SYNCHRONIZE_CACHE_16, ILLEGAL_REQUEST);
+	start_both(&both, "alarm", 84, 10, NULL);
+	kill_half(&both.primary);
+	check_live(&both.backup);
+	fail_command(SYNCHRONIZE_CACHE_16, 0);
 	end_both(&both);
 }
 
@@ -627,6 +664,9 @@ static void set_up_refused(void)
 	set_disk("offline");
 	REFUSED(, -EIO, "a disk that does not answer");
 	set_disk("running");
+	fail_command(SYNCHRONIZE_CACHE_16, HARDWARE_ERROR);
+	REFUSED(, -EIO, "a disk whose cache can not be written");
+	fail_command(SYNCHRONIZE_CACHE_16, 0);
 #undef REFUSED
 	/* The blank block is still blank, and the other side finds no pair there */
 	primary = attempt_of(ends[0], KVMFT_ROLE_PRIMARY, 71);
@@ -681,6 +721,8 @@ static const struct tap_case cases[] = {
 	{ "disk_is_gone", disk_is_gone, 0 },
 	{ "disk_was_reset", disk_was_reset, 0 },
 	{ "commands_are_lost", commands_are_lost, 0 },
+	{ "cache_is_volatile", cache_is_volatile, 0 },
+	{ "cache_is_not_there", cache_is_not_there, 0 },
 	{ "closed_in_doubt", closed_in_doubt, 0 },
 	{ "no_failure", no_failure, 0 },
 	{ "switched_off", switched_off, 0 },
