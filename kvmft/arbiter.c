@@ -47,6 +47,7 @@ static_assert(__same_type(scsi_execute_cmd, execute_fn));
  * @lba: the block
  * @size: its bytes
  * @claim: what this side wants
+ * @why: it was refused, for people
  * @seen: the block as it was read last; @next follows at once, for one command
  * @next: as it is to be
  */
@@ -57,6 +58,7 @@ struct kvmft_arbiter {
 	u64 lba;
 	u32 size;
 	struct kvmft_claim claim;
+	char why[128];
 	u8 *seen;
 	u8 *next;
 };
@@ -131,8 +133,9 @@ static int synchronize(struct kvmft_arbiter *arbiter)
 	return ret == -EOPNOTSUPP ? 0 : ret;
 }
 
-static int refuse(int error, const char *why)
+static int refuse(struct kvmft_arbiter *arbiter, int error, const char *why)
 {
+	strscpy(arbiter->why, why, sizeof(arbiter->why));
 	pr_warn("no arbiter: %s (error %d)\n", why, error);
 	return error;
 }
@@ -143,13 +146,13 @@ static int write_first(struct kvmft_arbiter *arbiter)
 	int ret = compare_and_write(arbiter);
 
 	if (ret == -EILSEQ)
-		return refuse(-EBUSY, "another host is writing the block");
+		return refuse(arbiter, -EBUSY, "another host is writing the block");
 	if (ret == -EOPNOTSUPP)
-		return refuse(ret, "the disk does not know COMPARE AND WRITE");
+		return refuse(arbiter, ret, "the disk does not know COMPARE AND WRITE");
 	if (ret)
-		return refuse(ret, "the block can not be written");
+		return refuse(arbiter, ret, "the block can not be written");
 	ret = synchronize(arbiter);
-	return ret ? refuse(ret, "the disk's cache can not be written") : 0;
+	return ret ? refuse(arbiter, ret, "the disk's cache can not be written") : 0;
 }
 
 static int set_up(struct kvmft_arbiter *arbiter)
@@ -159,26 +162,27 @@ static int set_up(struct kvmft_arbiter *arbiter)
 	int ret = read_block(arbiter);
 
 	if (ret)
-		return refuse(ret, "the block can not be read");
+		return refuse(arbiter, ret, "the block can not be read");
 	if (!kvmft_claim_may_set_up(claim, arbiter->seen, arbiter->size, text, sizeof(text)))
-		return refuse(-EEXIST, text);
+		return refuse(arbiter, -EEXIST, text);
 	get_random_bytes(claim->instance, sizeof(claim->instance));
 	kvmft_claim_set_up(claim, arbiter->next, arbiter->size);
 	return write_first(arbiter);
 }
 
-int kvmft_arbiter_join(struct kvmft_arbiter *arbiter, const u8 *instance)
+int kvmft_arbiter_join(struct kvmft_arbiter *arbiter, const u8 *instance, const char **why)
 {
 	struct kvmft_claim *claim = &arbiter->claim;
 	char text[128];
 	int ret = read_block(arbiter);
 
+	*why = arbiter->why;
 	if (ret)
-		return refuse(ret, "the block can not be read");
+		return refuse(arbiter, ret, "the block can not be read");
 	memcpy(claim->instance, instance, sizeof(claim->instance));
 	if (kvmft_claim_judge(claim, arbiter->seen, arbiter->size, text, sizeof(text)) !=
 	    KVMFT_CLAIM_OPEN)
-		return refuse(-EEXIST, text);
+		return refuse(arbiter, -EEXIST, text);
 	/* As it is: whether this host can is to be known now, not when the other is gone. */
 	memcpy(arbiter->next, arbiter->seen, arbiter->size);
 	return write_first(arbiter);
@@ -248,19 +252,19 @@ static int find_block(struct kvmft_arbiter *arbiter, struct file *disk, u64 bloc
 	struct block_device *bdev;
 
 	if ((disk->f_mode & (FMODE_READ | FMODE_WRITE)) != (FMODE_READ | FMODE_WRITE))
-		return refuse(-EBADF, "the disk is not open for reading and writing");
+		return refuse(arbiter, -EBADF, "the disk is not open for reading and writing");
 	if (!S_ISBLK(inode->i_mode))
-		return refuse(-ENOTBLK, "not a block device");
+		return refuse(arbiter, -ENOTBLK, "not a block device");
 	bdev = I_BDEV(inode);
 	arbiter->scsi = scsi_of(bdev);
 	arbiter->execute = scsi_symbol(execute_fn, scsi_execute_cmd);
 	if (!arbiter->scsi || !arbiter->execute)
-		return refuse(-EOPNOTSUPP, "not a SCSI disk");
+		return refuse(arbiter, -EOPNOTSUPP, "not a SCSI disk");
 	arbiter->size = bdev_logical_block_size(bdev);
 	if (arbiter->size > KVMFT_CLAIM_BLOCK_MAX)
-		return refuse(-EOPNOTSUPP, "the disk has blocks of another size");
+		return refuse(arbiter, -EOPNOTSUPP, "the disk has blocks of another size");
 	if (block >= bdev_nr_sectors(bdev) / (arbiter->size >> SECTOR_SHIFT))
-		return refuse(-ERANGE, "the disk has no such block");
+		return refuse(arbiter, -ERANGE, "the disk has no such block");
 	arbiter->lba = bdev->bd_start_sect / (arbiter->size >> SECTOR_SHIFT) + block;
 	return 0;
 }

@@ -31,16 +31,14 @@
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/tcp.h>
-#include <asm/processor.h>
-#include <asm/tsc.h>
 #include <net/sock.h>
 
 #include <uapi/linux/kvmft.h>
 
-#include "block.h"
 #include "channel.h"
 #include "checksum.h"
 #include "entry.h"
+#include "hello.h"
 #include "lag.h"
 #include "trace.h"
 
@@ -63,8 +61,9 @@
  * @sender: sends
  * @receiver: receives
  * @running: completed by the sender
- * @greeted: the peer's hello has come, and matches; written by the receiver
- * @instance: what it says
+ * @accept: see &struct kvmft_channel_config
+ * @accept_arg: see there
+ * @greeted: the peer's hello has come, and is accepted; written by the receiver
  * @end: why the session ended, &enum kvmft_end; 0: it has not.  @text is valid then
  * @text: why, for people
  * @left: the peer has said farewell; written by the receiver
@@ -93,8 +92,9 @@ struct channel {
 	struct task_struct *sender;
 	struct task_struct *receiver;
 	struct completion running;
+	int (*accept)(void *arg, const u8 *instance, const char **why);
+	void *accept_arg;
 	bool greeted;
-	u8 instance[16];
 	u32 end;
 	char text[KVMFT_WIRE_TEXT_MAX + 1];
 	bool left;
@@ -395,6 +395,28 @@ static void send_log(struct channel *ch)
 	} while (!ret && !over && !READ_ONCE(t->error) && !READ_ONCE(ch->left));
 }
 
+static bool is_greeted(struct channel *ch)
+{
+	struct kvmft_transport *t = &ch->transport;
+
+	wait_event_idle(t->wait, READ_ONCE(ch->greeted) || READ_ONCE(t->error) ||
+			READ_ONCE(t->stop));
+	return READ_ONCE(ch->greeted);
+}
+
+/* A backup answers: what it answers, the primary's guest may run by.  True: both agree. */
+static bool greet(struct channel *ch)
+{
+	int ret;
+
+	if (!is_primary(ch) && !is_greeted(ch))
+		return false;
+	mutex_lock(&ch->send_lock);
+	ret = send_message(ch, KVMFT_WIRE_HELLO, &ch->hello, sizeof(ch->hello));
+	mutex_unlock(&ch->send_lock);
+	return !ret && is_greeted(ch);
+}
+
 static int send_thread(void *data)
 {
 	struct channel *ch = data;
@@ -402,13 +424,7 @@ static int send_thread(void *data)
 	int error;
 
 	complete(&ch->running);
-	mutex_lock(&ch->send_lock);
-	error = send_message(ch, KVMFT_WIRE_HELLO, &ch->hello, sizeof(ch->hello));
-	mutex_unlock(&ch->send_lock);
-	if (!error)
-		wait_event_idle(t->wait, READ_ONCE(ch->greeted) || READ_ONCE(t->error) ||
-				READ_ONCE(t->stop));
-	if (READ_ONCE(ch->greeted))
+	if (greet(ch))
 		send_log(ch);
 	if (READ_ONCE(ch->greeted) && !kvmft_transport_error(t))
 		send_rest(ch);
@@ -462,13 +478,16 @@ static int refuse(struct channel *ch, int error)
 
 static int take_hello(struct channel *ch)
 {
+	const struct kvmft_wire_hello *hello = (struct kvmft_wire_hello *)ch->payload;
+	const char *why;
 	char text[128];
+	int ret;
 
-	if (kvmft_wire_hello_differ(&ch->hello, (struct kvmft_wire_hello *)ch->payload, text,
-				    sizeof(text)))
+	if (kvmft_wire_hello_differ(&ch->hello, hello, text, sizeof(text)))
 		return fail(ch, -EPROTO, "%s", text);
-	memcpy(ch->instance, ((struct kvmft_wire_hello *)ch->payload)->instance,
-	       sizeof(ch->instance));
+	ret = ch->accept ? ch->accept(ch->accept_arg, hello->instance, &why) : 0;
+	if (ret)
+		return fail(ch, ret, "no arbiter: %s", why);
 	WRITE_ONCE(ch->greeted, true);
 	return 0;
 }
@@ -679,24 +698,6 @@ static struct task_struct *run(int (*thread)(void *), struct channel *ch, const 
 	return task;
 }
 
-static void say_hello(struct channel *ch, const struct kvmft_channel_config *config)
-{
-	ch->hello = (struct kvmft_wire_hello) {
-		.version = cpu_to_le32(KVMFT_WIRE_VERSION),
-		.log_version = cpu_to_le32(KVMFT_LOG_VERSION),
-		.role = cpu_to_le32(config->role),
-		.cpu = cpu_to_le32(cpuid_eax(1)),
-		.microcode = cpu_to_le32(boot_cpu_data.microcode),
-		.tsc_khz = cpu_to_le32(tsc_khz),
-		.generation = cpu_to_le64(config->generation),
-		.arbiter = cpu_to_le16(config->arbiter),
-		.cpuid = cpu_to_le16(config->cpuid),
-		.slots = cpu_to_le32(config->slots),
-	};
-	memcpy(ch->hello.instance, config->instance, sizeof(ch->hello.instance));
-	memcpy(ch->hello.session, config->session, sizeof(ch->hello.session));
-}
-
 /* Takes over the reference to the socket's file. */
 static struct channel *make(struct socket *sock, const struct kvmft_channel_config *config)
 {
@@ -719,7 +720,9 @@ static struct channel *make(struct socket *sock, const struct kvmft_channel_conf
 	ch->heard = jiffies;
 	ch->moved = jiffies;
 	ch->marked_at = jiffies;
-	say_hello(ch, config);
+	kvmft_hello(&ch->hello, config);
+	ch->accept = config->accept;
+	ch->accept_arg = config->accept_arg;
 
 	tcp_sock_set_nodelay(sock->sk);
 	lock_sock(sock->sk);
@@ -773,11 +776,6 @@ close:
 	kvmft_transport_close(t);
 	kvmft_transport_free(t);
 	return ERR_PTR(ret);
-}
-
-const u8 *kvmft_channel_instance(struct kvmft_transport *transport)
-{
-	return of_transport(transport)->instance;
 }
 
 void kvmft_channel_status(struct kvmft_transport *transport, struct kvmft_channel_status *status)

@@ -656,21 +656,10 @@ int kvmft_session_replay(struct kvmft_session *session, struct file *log, u64 ma
 	return ret;
 }
 
-/* The channel, and what both sides have agreed on. */
-static struct kvmft_transport *meet(struct socket *sock, const struct kvmft_channel_config *config,
-				    struct kvmft_arbiter *arbiter)
+/* A backup's: is the primary's pair on its block? */
+static int join(void *arbiter, const u8 *instance, const char **why)
 {
-	struct kvmft_transport *transport = kvmft_channel_open(sock, config);
-	int ret;
-
-	if (IS_ERR(transport) || !arbiter || config->role == KVMFT_ROLE_PRIMARY)
-		return transport;
-	ret = kvmft_arbiter_join(arbiter, kvmft_channel_instance(transport));
-	if (!ret)
-		return transport;
-	kvmft_transport_close(transport);
-	kvmft_transport_free(transport);
-	return ERR_PTR(ret);
+	return kvmft_arbiter_join(arbiter, instance, why);
 }
 
 int kvmft_session_pair(struct kvmft_session *session, struct socket *sock,
@@ -686,8 +675,12 @@ int kvmft_session_pair(struct kvmft_session *session, struct socket *sock,
 	if (!ret)
 		ret = kvmft_vcpu_shape(&session->vcpu, &config->cpuid, &config->slots);
 	mutex_unlock(&session->lock);
+	if (arbiter && config->role == KVMFT_ROLE_BACKUP) {
+		config->accept = join;
+		config->accept_arg = arbiter;
+	}
 	/* Not under the lock: the peer may take its time. */
-	transport = ret ? ERR_PTR(ret) : meet(sock, config, arbiter);
+	transport = ret ? ERR_PTR(ret) : kvmft_channel_open(sock, config);
 	if (IS_ERR(transport)) {
 		kvmft_arbiter_close(arbiter);
 		return PTR_ERR(transport);

@@ -632,16 +632,14 @@ static void check_both(struct attempt *primary, struct attempt *backup, int prim
 	pthread_join(threads[0], NULL);
 	pthread_join(threads[1], NULL);
 	CHECK_RET(backup->ret, backup_gets, what);
-	/* It may have met the backup before that found fault with the disk */
-	if (primary_gets)
-		CHECK_RET(primary->ret, primary_gets, what);
+	CHECK_RET(primary->ret, primary_gets, what);
 }
 
 static void set_up_refused(void)
 {
 	int file = open("/", O_TMPFILE | O_RDWR, 0600), reading = open(disk_path, O_RDONLY);
 	struct attempt primary, backup;
-	int ends[2];
+	int ends[2], log = kernel_log();
 
 	dev = kvmft_open_ok();
 	CHECK(reading >= 0, "%s: %m", disk_path);
@@ -667,12 +665,16 @@ static void set_up_refused(void)
 	fail_command(SYNCHRONIZE_CACHE_16, HARDWARE_ERROR);
 	REFUSED(, -EIO, "a disk whose cache can not be written");
 	fail_command(SYNCHRONIZE_CACHE_16, 0);
+	blank(70);
 #undef REFUSED
 	/* The blank block is still blank, and the other side finds no pair there */
 	primary = attempt_of(ends[0], KVMFT_ROLE_PRIMARY, 71);
 	backup = attempt_of(ends[1], KVMFT_ROLE_BACKUP, 70);
 	blank(71);
-	check_both(&primary, &backup, 0, -EEXIST, "two blocks");
+	check_both(&primary, &backup, -EPROTO, -EEXIST, "two blocks");
+	CHECK_EQ(kernel_log_lines(log, "the backup gives up: no arbiter: the block is blank"), 1,
+		 "the reason at the primary");
+	close(log);
 	close(ends[0]);
 	close(ends[1]);
 
