@@ -697,8 +697,11 @@ int kvmft_session_pair(struct kvmft_session *session, struct socket *sock,
 					    session->arbiter);
 		ret = set_engine(session, engine);
 		/* Without an engine the session is as before. */
-		if (ret)
+		if (ret) {
+			session->role = 0;
+			session->generation = 0;
 			swap(session->arbiter, arbiter);
+		}
 		/* A backup replays what it has got before it ends. */
 		else if (config->role == KVMFT_ROLE_PRIMARY)
 			kvmft_transport_notify(transport, &session->failed);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -615,6 +616,65 @@ static void refusal(void)
 	close(log);
 }
 
+/* When its engine can not be started the session is no side of a pair: it can become a recording */
+static void not_started(void)
+{
+	struct kvm_ioeventfd event = {
+		.addr = PORT_NOP, .fd = eventfd(0, EFD_CLOEXEC), .flags = KVM_IOEVENTFD_FLAG_PIO,
+	};
+	struct victim victim = { .micro = micro_of("tsc") };
+	struct kvmft_session_status status;
+	int ends[2], log = micro_open_log();
+
+	dev = kvmft_open_ok();
+	tcp_connection(ends);
+	victim.socket = ends[1];
+	victim.pair = side(ends[0], KVMFT_ROLE_PRIMARY);
+	victim.session = new_session(&victim.vm, victim.micro);
+	CHECK(event.fd >= 0 && !ioctl(victim.vm.fd, KVM_IOEVENTFD, &event), "KVM_IOEVENTFD: %m");
+	CHECK(!pthread_create(&victim.greeter, NULL, greet_thread, &victim), "pthread_create");
+	CHECK_RET(kvmft_pair(victim.session, &victim.pair), -EOPNOTSUPP, "KVMFT_SESSION_PAIR");
+	pthread_join(victim.greeter, NULL);
+	event.flags |= KVM_IOEVENTFD_FLAG_DEASSIGN;
+	CHECK(!ioctl(victim.vm.fd, KVM_IOEVENTFD, &event), "KVM_IOEVENTFD: %m");
+	CHECK_RET(kvmft_record(victim.session, log, 0), 0, "KVMFT_SESSION_RECORD");
+	kvmft_status_ok(victim.session, &status);
+	CHECK_EQ(status.role, 0, "role of a recording");
+	CHECK_EQ(status.generation, 0, "generation of a recording");
+	end_victim(&victim);
+	close(ends[0]);
+	close(event.fd);
+	close(log);
+}
+
+/* A backup that takes no data, its ring being full, but replays, is slow; then it stands still */
+static void slow_backup(void)
+{
+	struct micro micro = *micro_of("string");
+	struct kvmft_session_status status;
+	u64 mark[3] = { 0 }, number;
+	struct victim victim;
+
+	micro.iterations = 1000;
+	start_victim_of(&victim, &micro, KVMFT_ROLE_PRIMARY, SHORT);
+	for (number = 1; number <= 4 * SHORT / HEARTBEAT; number++) {
+		mark[1]++;
+		send_message(victim.socket, MARK, number, mark, sizeof(mark));
+		usleep(HEARTBEAT * 1000);
+	}
+	kvmft_status_ok(victim.session, &status);
+	CHECK_EQ(status.end, 0, "how the session of a primary ended whose backup is slow");
+	CHECK(status.log_bytes > 10 * SMALL, "%llu bytes of the log",
+	      (unsigned long long)status.log_bytes);
+	for (; !status.end; number++) {
+		send_message(victim.socket, MARK, number, mark, sizeof(mark));
+		usleep(HEARTBEAT * 1000);
+		kvmft_status_ok(victim.session, &status);
+	}
+	check_ended(&victim, "takes no data for");
+	end_victim(&victim);
+}
+
 /* A backup takes no part of a log but the next one */
 static void wrong_place(void)
 {
@@ -721,6 +781,8 @@ static const struct tap_case cases[] = {
 	{ "mismatches", mismatches, 0 },
 	{ "lies", lies, 0 },
 	{ "refusal", refusal, 0 },
+	{ "not_started", not_started, 0 },
+	{ "slow_backup", slow_backup, 0 },
 	{ "wrong_place", wrong_place, 0 },
 	{ "silence", silence, 0 },
 	{ "heartbeats", heartbeats, 0 },
