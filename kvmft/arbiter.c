@@ -2,7 +2,9 @@
 /*
  * A claim is one command, COMPARE AND WRITE of the block as it was just read.  Whatever becomes of
  * it (it may have timed out and be executed later), the block says: a record that names a
- * winner is final.  As long as it names nobody the claim can be made again: it is the same.
+ * winner is final.  As long as it names nobody the claim can be made again: it is the same.  A disk
+ * may have it in a cache, and forget it with its power: nothing is won before that is written, and
+ * the block read once more.
  *
  * Distributions have the SCSI layer as a module, scsi_mod, which a host without arbiter need not
  * have loaded: its functions are looked up.  An open disk of its keeps it loaded.
@@ -20,12 +22,12 @@
 #include "arbiter.h"
 #include "symbol.h"
 
-/* SBC-4, 5.4 and 5.19; both commands have 16 bytes. */
+/* SBC-4, 5.4, 5.19 and 5.31; all commands have 16 bytes. */
 #define COMPARE_AND_WRITE	0x89
 #define CDB_SIZE		16
 #define CDB_LBA			2
 #define CDB_CAW_BLOCKS		13
-#define CDB_READ_BLOCKS		10
+#define CDB_BLOCKS		10
 
 #define COMMAND_TIMEOUT		(10 * HZ)
 /* A disk that was reset says so first, to each initiator, perhaps about several things. */
@@ -45,6 +47,7 @@ static_assert(__same_type(scsi_execute_cmd, execute_fn));
  * @lba: the block
  * @size: its bytes
  * @claim: what this side wants
+ * @why: it was refused, for people
  * @seen: the block as it was read last; @next follows at once, for one command
  * @next: as it is to be
  */
@@ -55,6 +58,7 @@ struct kvmft_arbiter {
 	u64 lba;
 	u32 size;
 	struct kvmft_claim claim;
+	char why[128];
 	u8 *seen;
 	u8 *next;
 };
@@ -104,7 +108,7 @@ static int read_block(struct kvmft_arbiter *arbiter)
 	u8 cdb[CDB_SIZE] = { READ_16 };
 
 	put_unaligned_be64(arbiter->lba, cdb + CDB_LBA);
-	put_unaligned_be32(1, cdb + CDB_READ_BLOCKS);
+	put_unaligned_be32(1, cdb + CDB_BLOCKS);
 	return execute(arbiter, cdb, REQ_OP_DRV_IN, arbiter->seen, arbiter->size);
 }
 
@@ -117,8 +121,21 @@ static int compare_and_write(struct kvmft_arbiter *arbiter)
 	return execute(arbiter, cdb, REQ_OP_DRV_OUT, arbiter->seen, 2 * arbiter->size);
 }
 
-static int refuse(int error, const char *why)
+/* What was written stays.  A disk that does not know the command has no cache. */
+static int synchronize(struct kvmft_arbiter *arbiter)
 {
+	u8 cdb[CDB_SIZE] = { SYNCHRONIZE_CACHE_16 };
+	int ret;
+
+	put_unaligned_be64(arbiter->lba, cdb + CDB_LBA);
+	put_unaligned_be32(1, cdb + CDB_BLOCKS);
+	ret = execute(arbiter, cdb, REQ_OP_DRV_IN, NULL, 0);
+	return ret == -EOPNOTSUPP ? 0 : ret;
+}
+
+static int refuse(struct kvmft_arbiter *arbiter, int error, const char *why)
+{
+	strscpy(arbiter->why, why, sizeof(arbiter->why));
 	pr_warn("no arbiter: %s (error %d)\n", why, error);
 	return error;
 }
@@ -129,10 +146,13 @@ static int write_first(struct kvmft_arbiter *arbiter)
 	int ret = compare_and_write(arbiter);
 
 	if (ret == -EILSEQ)
-		return refuse(-EBUSY, "another host is writing the block");
+		return refuse(arbiter, -EBUSY, "another host is writing the block");
 	if (ret == -EOPNOTSUPP)
-		return refuse(ret, "the disk does not know COMPARE AND WRITE");
-	return ret ? refuse(ret, "the block can not be written") : 0;
+		return refuse(arbiter, ret, "the disk does not know COMPARE AND WRITE");
+	if (ret)
+		return refuse(arbiter, ret, "the block can not be written");
+	ret = synchronize(arbiter);
+	return ret ? refuse(arbiter, ret, "the disk's cache can not be written") : 0;
 }
 
 static int set_up(struct kvmft_arbiter *arbiter)
@@ -142,26 +162,27 @@ static int set_up(struct kvmft_arbiter *arbiter)
 	int ret = read_block(arbiter);
 
 	if (ret)
-		return refuse(ret, "the block can not be read");
+		return refuse(arbiter, ret, "the block can not be read");
 	if (!kvmft_claim_may_set_up(claim, arbiter->seen, arbiter->size, text, sizeof(text)))
-		return refuse(-EEXIST, text);
+		return refuse(arbiter, -EEXIST, text);
 	get_random_bytes(claim->instance, sizeof(claim->instance));
 	kvmft_claim_set_up(claim, arbiter->next, arbiter->size);
 	return write_first(arbiter);
 }
 
-int kvmft_arbiter_join(struct kvmft_arbiter *arbiter, const u8 *instance)
+int kvmft_arbiter_join(struct kvmft_arbiter *arbiter, const u8 *instance, const char **why)
 {
 	struct kvmft_claim *claim = &arbiter->claim;
 	char text[128];
 	int ret = read_block(arbiter);
 
+	*why = arbiter->why;
 	if (ret)
-		return refuse(ret, "the block can not be read");
+		return refuse(arbiter, ret, "the block can not be read");
 	memcpy(claim->instance, instance, sizeof(claim->instance));
 	if (kvmft_claim_judge(claim, arbiter->seen, arbiter->size, text, sizeof(text)) !=
 	    KVMFT_CLAIM_OPEN)
-		return refuse(-EEXIST, text);
+		return refuse(arbiter, -EEXIST, text);
 	/* As it is: whether this host can is to be known now, not when the other is gone. */
 	memcpy(arbiter->next, arbiter->seen, arbiter->size);
 	return write_first(arbiter);
@@ -178,7 +199,8 @@ static enum kvmft_claim_verdict judge(struct kvmft_arbiter *arbiter, char *text,
 	return KVMFT_CLAIM_FOREIGN;
 }
 
-enum kvmft_claim_verdict kvmft_arbiter_claim(struct kvmft_arbiter *arbiter, char *text, size_t len)
+/* Unless somebody has; whatever it came to, the block says. */
+static enum kvmft_claim_verdict claim(struct kvmft_arbiter *arbiter, char *text, size_t len)
 {
 	enum kvmft_claim_verdict verdict = judge(arbiter, text, len);
 
@@ -187,6 +209,21 @@ enum kvmft_claim_verdict kvmft_arbiter_claim(struct kvmft_arbiter *arbiter, char
 	kvmft_claim_make(&arbiter->claim, arbiter->next, arbiter->size);
 	compare_and_write(arbiter);
 	return judge(arbiter, text, len);
+}
+
+enum kvmft_claim_verdict kvmft_arbiter_claim(struct kvmft_arbiter *arbiter, char *text, size_t len)
+{
+	enum kvmft_claim_verdict verdict = claim(arbiter, text, len);
+	int ret;
+
+	if (verdict != KVMFT_CLAIM_WON)
+		return verdict;
+	ret = synchronize(arbiter);
+	if (!ret)
+		return judge(arbiter, text, len);
+	snprintf(text, len, "the arbiter's disk does not say that it keeps the claim (error %d)",
+		 ret);
+	return KVMFT_CLAIM_OPEN;
 }
 
 #if IS_MODULE(CONFIG_SCSI)
@@ -215,19 +252,19 @@ static int find_block(struct kvmft_arbiter *arbiter, struct file *disk, u64 bloc
 	struct block_device *bdev;
 
 	if ((disk->f_mode & (FMODE_READ | FMODE_WRITE)) != (FMODE_READ | FMODE_WRITE))
-		return refuse(-EBADF, "the disk is not open for reading and writing");
+		return refuse(arbiter, -EBADF, "the disk is not open for reading and writing");
 	if (!S_ISBLK(inode->i_mode))
-		return refuse(-ENOTBLK, "not a block device");
+		return refuse(arbiter, -ENOTBLK, "not a block device");
 	bdev = I_BDEV(inode);
 	arbiter->scsi = scsi_of(bdev);
 	arbiter->execute = scsi_symbol(execute_fn, scsi_execute_cmd);
 	if (!arbiter->scsi || !arbiter->execute)
-		return refuse(-EOPNOTSUPP, "not a SCSI disk");
+		return refuse(arbiter, -EOPNOTSUPP, "not a SCSI disk");
 	arbiter->size = bdev_logical_block_size(bdev);
 	if (arbiter->size > KVMFT_CLAIM_BLOCK_MAX)
-		return refuse(-EOPNOTSUPP, "the disk has blocks of another size");
+		return refuse(arbiter, -EOPNOTSUPP, "the disk has blocks of another size");
 	if (block >= bdev_nr_sectors(bdev) / (arbiter->size >> SECTOR_SHIFT))
-		return refuse(-ERANGE, "the disk has no such block");
+		return refuse(arbiter, -ERANGE, "the disk has no such block");
 	arbiter->lba = bdev->bd_start_sect / (arbiter->size >> SECTOR_SHIFT) + block;
 	return 0;
 }

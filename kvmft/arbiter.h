@@ -27,8 +27,11 @@ struct kvmft_arbiter;
  */
 struct kvmft_arbiter *kvmft_arbiter_open(struct file *disk, u64 block, struct kvmft_claim *claim);
 
-/* Backup: the primary's pair is @instance.  Errors as above; -EEXIST: it is not on this block. */
-int kvmft_arbiter_join(struct kvmft_arbiter *arbiter, const u8 *instance);
+/*
+ * Backup: the primary's pair is @instance.  Errors as above; -EEXIST: it is not on this block.
+ * *@why is the reason then, as long as there is the arbiter.
+ */
+int kvmft_arbiter_join(struct kvmft_arbiter *arbiter, const u8 *instance, const char **why);
 
 /*
  * Try to win the next generation, or find out who has.  WON and LOST are final; with any other

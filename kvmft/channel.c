@@ -30,18 +30,16 @@
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
-#include <linux/tcp.h>
-#include <asm/processor.h>
-#include <asm/tsc.h>
 #include <net/sock.h>
 
 #include <uapi/linux/kvmft.h>
 
-#include "block.h"
 #include "channel.h"
 #include "checksum.h"
 #include "entry.h"
+#include "hello.h"
 #include "lag.h"
+#include "tcp.h"
 #include "trace.h"
 
 /* Memory of the ring; all that is published fits into one message. */
@@ -63,8 +61,9 @@
  * @sender: sends
  * @receiver: receives
  * @running: completed by the sender
- * @greeted: the peer's hello has come, and matches; written by the receiver
- * @instance: what it says
+ * @accept: see &struct kvmft_channel_config
+ * @accept_arg: see there
+ * @greeted: the peer's hello has come, and is accepted; written by the receiver
  * @end: why the session ended, &enum kvmft_end; 0: it has not.  @text is valid then
  * @text: why, for people
  * @left: the peer has said farewell; written by the receiver
@@ -77,6 +76,7 @@
  * @marked: bytes that the last mark told
  * @marked_at: when that was, in jiffies
  * @heard: when the last valid message came, in jiffies
+ * @advanced: primary: when the backup got on last, in jiffies; written by the receiver
  * @moved: primary: when the backup got on last, or the guest did not wait for it, in jiffies
  * @lag: of the backup; written by the receiver
  * @copied: see there
@@ -93,8 +93,9 @@ struct channel {
 	struct task_struct *sender;
 	struct task_struct *receiver;
 	struct completion running;
+	int (*accept)(void *arg, const u8 *instance, const char **why);
+	void *accept_arg;
 	bool greeted;
-	u8 instance[16];
 	u32 end;
 	char text[KVMFT_WIRE_TEXT_MAX + 1];
 	bool left;
@@ -107,6 +108,7 @@ struct channel {
 	u64 marked;
 	unsigned long marked_at;
 	unsigned long heard;
+	unsigned long advanced;
 	unsigned long moved;
 	struct kvmft_lag lag;
 	u64 copied;
@@ -129,13 +131,21 @@ static const char *peer_name(const struct channel *ch)
 /*
  * Sending.
  */
+/* A backup that takes no data, since its ring is full, but replays: it is slow, and that is all. */
+static bool gets_on(struct channel *ch)
+{
+	return is_primary(ch) && !kvmft_transport_error(&ch->transport) &&
+	       !READ_ONCE(ch->transport.stop) &&
+	       time_before(jiffies, READ_ONCE(ch->advanced) + ch->timeout);
+}
+
 static int send_all(struct channel *ch, struct msghdr *msg)
 {
 	int ret;
 
 	while (msg_data_left(msg)) {
 		ret = sock_sendmsg(ch->sock, msg);
-		if (ret > 0)
+		if (ret > 0 || (ret == -EAGAIN && gets_on(ch)))
 			continue;
 		if (ret == -EAGAIN)
 			return fail(ch, -ETIMEDOUT, "the %s takes no data for %u ms", peer_name(ch),
@@ -219,7 +229,7 @@ static int send_entries(struct channel *ch)
 	ret = send_bytes(ch, vec, ARRAY_SIZE(vec), sizeof(header) + sizeof(entries), MSG_MORE);
 	if (ret)
 		return ret;
-	if (!(READ_ONCE(ch->sock->sk->sk_route_caps) & NETIF_F_SG))
+	if (!kvmft_tcp_gathers(ch->sock))
 		WRITE_ONCE(ch->copied, ch->copied + len);
 	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, ch->pages, nr, len);
 	return send_all(ch, &msg);
@@ -268,7 +278,7 @@ static void send_bye(struct channel *ch, u32 reason, const char *text)
 	u32 crc;
 
 	mutex_lock(&ch->send_lock);
-	ch->gone = true;
+	WRITE_ONCE(ch->gone, true);
 	kvmft_wire_begin(&header, KVMFT_WIRE_BYE, ch->out++, sizeof(bye) + len);
 	crc = kvmft_crc32c(kvmft_wire_crc(&header), &bye, sizeof(bye));
 	kvmft_wire_end(&header, kvmft_crc32c(crc, text, len));
@@ -395,6 +405,28 @@ static void send_log(struct channel *ch)
 	} while (!ret && !over && !READ_ONCE(t->error) && !READ_ONCE(ch->left));
 }
 
+static bool is_greeted(struct channel *ch)
+{
+	struct kvmft_transport *t = &ch->transport;
+
+	wait_event_idle(t->wait, READ_ONCE(ch->greeted) || READ_ONCE(t->error) ||
+			READ_ONCE(t->stop));
+	return READ_ONCE(ch->greeted);
+}
+
+/* A backup answers: what it answers, the primary's guest may run by.  True: both agree. */
+static bool greet(struct channel *ch)
+{
+	int ret;
+
+	if (!is_primary(ch) && !is_greeted(ch))
+		return false;
+	mutex_lock(&ch->send_lock);
+	ret = send_message(ch, KVMFT_WIRE_HELLO, &ch->hello, sizeof(ch->hello));
+	mutex_unlock(&ch->send_lock);
+	return !ret && is_greeted(ch);
+}
+
 static int send_thread(void *data)
 {
 	struct channel *ch = data;
@@ -402,13 +434,7 @@ static int send_thread(void *data)
 	int error;
 
 	complete(&ch->running);
-	mutex_lock(&ch->send_lock);
-	error = send_message(ch, KVMFT_WIRE_HELLO, &ch->hello, sizeof(ch->hello));
-	mutex_unlock(&ch->send_lock);
-	if (!error)
-		wait_event_idle(t->wait, READ_ONCE(ch->greeted) || READ_ONCE(t->error) ||
-				READ_ONCE(t->stop));
-	if (READ_ONCE(ch->greeted))
+	if (greet(ch))
 		send_log(ch);
 	if (READ_ONCE(ch->greeted) && !kvmft_transport_error(t))
 		send_rest(ch);
@@ -462,13 +488,16 @@ static int refuse(struct channel *ch, int error)
 
 static int take_hello(struct channel *ch)
 {
+	const struct kvmft_wire_hello *hello = (struct kvmft_wire_hello *)ch->payload;
+	const char *why;
 	char text[128];
+	int ret;
 
-	if (kvmft_wire_hello_differ(&ch->hello, (struct kvmft_wire_hello *)ch->payload, text,
-				    sizeof(text)))
+	if (kvmft_wire_hello_differ(&ch->hello, hello, text, sizeof(text)))
 		return fail(ch, -EPROTO, "%s", text);
-	memcpy(ch->instance, ((struct kvmft_wire_hello *)ch->payload)->instance,
-	       sizeof(ch->instance));
+	ret = ch->accept ? ch->accept(ch->accept_arg, hello->instance, &why) : 0;
+	if (ret)
+		return fail(ch, ret, "no arbiter: %s", why);
 	WRITE_ONCE(ch->greeted, true);
 	return 0;
 }
@@ -508,7 +537,11 @@ static bool stands_still(struct channel *ch, u64 bytes, u64 seq)
 {
 	const struct kvmft_transport *t = &ch->transport;
 
-	if (!READ_ONCE(t->stalled) || bytes != t->acked || seq != t->peer_seq)
+	bool advanced = bytes != t->acked || seq != t->peer_seq;
+
+	if (advanced)
+		WRITE_ONCE(ch->advanced, jiffies);
+	if (advanced || !READ_ONCE(t->stalled))
 		ch->moved = jiffies;
 	return time_after(jiffies, ch->moved + ch->timeout);
 }
@@ -557,6 +590,9 @@ static int take_bye(struct channel *ch, u32 len)
 	WRITE_ONCE(ch->left, true);
 	/* A backup can not have finished a log that has no end. */
 	if (reason == KVMFT_END_FINISHED && (!is_primary(ch) || has_end(ch)))
+		return 1;
+	/* It answers a farewell, and has all. */
+	if (is_primary(ch) && READ_ONCE(ch->gone) && ch->transport.acked == READ_ONCE(ch->sent))
 		return 1;
 	return fail(ch, ch->greeted ? -ESHUTDOWN : -EPROTO, "the %s gives up: %.*s", peer_name(ch),
 		    (int)(len - sizeof(*bye)), (const char *)(bye + 1));
@@ -661,15 +697,6 @@ static const struct kvmft_transport_ops channel_ops = {
 	.end = end,
 };
 
-static bool is_connected(const struct socket *sock)
-{
-	const struct sock *sk = sock->sk;
-
-	return (sk->sk_family == AF_INET || sk->sk_family == AF_INET6) &&
-	       sk->sk_type == SOCK_STREAM && sk->sk_protocol == IPPROTO_TCP &&
-	       READ_ONCE(sk->sk_state) == TCP_ESTABLISHED;
-}
-
 static struct task_struct *run(int (*thread)(void *), struct channel *ch, const char *name)
 {
 	struct task_struct *task = kthread_run(thread, ch, "%s", name);
@@ -677,24 +704,6 @@ static struct task_struct *run(int (*thread)(void *), struct channel *ch, const 
 	if (!IS_ERR(task))
 		get_task_struct(task);
 	return task;
-}
-
-static void say_hello(struct channel *ch, const struct kvmft_channel_config *config)
-{
-	ch->hello = (struct kvmft_wire_hello) {
-		.version = cpu_to_le32(KVMFT_WIRE_VERSION),
-		.log_version = cpu_to_le32(KVMFT_LOG_VERSION),
-		.role = cpu_to_le32(config->role),
-		.cpu = cpu_to_le32(cpuid_eax(1)),
-		.microcode = cpu_to_le32(boot_cpu_data.microcode),
-		.tsc_khz = cpu_to_le32(tsc_khz),
-		.generation = cpu_to_le64(config->generation),
-		.arbiter = cpu_to_le16(config->arbiter),
-		.cpuid = cpu_to_le16(config->cpuid),
-		.slots = cpu_to_le32(config->slots),
-	};
-	memcpy(ch->hello.instance, config->instance, sizeof(ch->hello.instance));
-	memcpy(ch->hello.session, config->session, sizeof(ch->hello.session));
 }
 
 /* Takes over the reference to the socket's file. */
@@ -717,15 +726,14 @@ static struct channel *make(struct socket *sock, const struct kvmft_channel_conf
 	init_completion(&ch->running);
 	mutex_init(&ch->send_lock);
 	ch->heard = jiffies;
+	ch->advanced = jiffies;
 	ch->moved = jiffies;
 	ch->marked_at = jiffies;
-	say_hello(ch, config);
+	kvmft_hello(&ch->hello, config);
+	ch->accept = config->accept;
+	ch->accept_arg = config->accept_arg;
 
-	tcp_sock_set_nodelay(sock->sk);
-	lock_sock(sock->sk);
-	sock->sk->sk_rcvtimeo = ch->heartbeat;
-	sock->sk->sk_sndtimeo = ch->timeout;
-	release_sock(sock->sk);
+	kvmft_tcp_set_up(sock, ch->heartbeat, ch->timeout);
 	return ch;
 
 free_transport:
@@ -743,7 +751,7 @@ struct kvmft_transport *kvmft_channel_open(struct socket *sock,
 	struct channel *ch;
 	long ret;
 
-	if (!is_connected(sock))
+	if (!kvmft_tcp_is_connected(sock))
 		return ERR_PTR(-EINVAL);
 	ch = make(sock, config);
 	if (!ch)
@@ -773,11 +781,6 @@ close:
 	kvmft_transport_close(t);
 	kvmft_transport_free(t);
 	return ERR_PTR(ret);
-}
-
-const u8 *kvmft_channel_instance(struct kvmft_transport *transport)
-{
-	return of_transport(transport)->instance;
 }
 
 void kvmft_channel_status(struct kvmft_transport *transport, struct kvmft_channel_status *status)

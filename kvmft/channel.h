@@ -19,6 +19,10 @@
  * @instance: primary with an arbiter: of the pair, as it is there; else zero
  * @cpuid: hash of the guest's CPUID
  * @slots: hash of the VM's memory slots
+ * @accept: backup: may it follow the primary whose pair is @instance?  Called while the channel is
+ *	opened, before it greets back, with @accept_arg; may sleep.  An error, and the reason at
+ *	@why; NULL: it may
+ * @accept_arg: see there
  * @heartbeat_ms: the peer hears from this side at least this often
  * @timeout_ms: a peer that is silent for so long has failed
  */
@@ -30,6 +34,8 @@ struct kvmft_channel_config {
 	u8 instance[16];
 	u64 cpuid;
 	u64 slots;
+	int (*accept)(void *arg, const u8 *instance, const char **why);
+	void *accept_arg;
 	u32 heartbeat_ms;
 	u32 timeout_ms;
 };
@@ -52,15 +58,15 @@ struct kvmft_channel_status {
 /*
  * Greet the peer at the other end of @sock and wait until both agree.  Takes a reference to the
  * socket's file.  Returns an ERR_PTR() if they do not; the kernel log says why, on both sides if
- * that can be.  -EINVAL: no connected TCP socket.  -EPROTO: the peer does not match, or does not
- * speak kvmft's language.  -ETIMEDOUT, -ECONNRESET, ...: it does not answer.  -EINTR: a signal
- * came.
+ * that can be.  A backup greets when it has found nothing wrong: no primary runs its guest by the
+ * word of one that refuses it.
+ *
+ * -EINVAL: no connected TCP socket.  -EPROTO: the peer does not match, or does not speak kvmft's
+ * language, or refuses.  -ETIMEDOUT, -ECONNRESET, ...: it does not answer.  -EINTR: a signal came.
+ * And errors of @config->accept().
  */
 struct kvmft_transport *kvmft_channel_open(struct socket *sock,
 					   const struct kvmft_channel_config *config);
-
-/* Backup: what the primary has said; of a transport that kvmft_channel_open() has returned. */
-const u8 *kvmft_channel_instance(struct kvmft_transport *transport);
 
 /* Of a transport that is a channel; else zeroes. */
 void kvmft_channel_status(struct kvmft_transport *transport, struct kvmft_channel_status *status);

@@ -125,18 +125,35 @@ void kvmft_pages_free(struct kvmft_pages *pages)
 	memset(pages, 0, sizeof(*pages));
 }
 
-enum kvmft_sleep kvmft_engine_sleep(enum kvmft_space space, u64 addr, const void *data, u32 len)
+/* A write to PM1 control. */
+static enum kvmft_sleep pm1_sleep(u16 pm1)
 {
-	u16 pm1;
-
-	if (space == KVMFT_SPACE_MEMORY)
-		return addr == KVMFT_ADDR_SLEEP_CTL && len == 1 &&
-		       *(u8 *)data & KVMFT_SLEEP_CTL_SLP_EN ? KVMFT_SLEEP_OFF : KVMFT_SLEEP_NONE;
-	if (addr != KVMFT_PORT_PM1A_CNT || len != 2)
-		return KVMFT_SLEEP_NONE;
-	pm1 = get_unaligned_le16(data);
 	if (!(pm1 & KVMFT_PM1_SLP_EN))
 		return KVMFT_SLEEP_NONE;
-	return FIELD_GET(KVMFT_PM1_SLP_TYP, pm1) == KVMFT_PM1_SLP_TYP_S3 ? KVMFT_SLEEP_RAM :
-									   KVMFT_SLEEP_OFF;
+	switch (FIELD_GET(KVMFT_PM1_SLP_TYP, pm1)) {
+	case KVMFT_PM1_SLP_TYP_S5:
+	case KVMFT_PM1_SLP_TYP_S4:
+		return KVMFT_SLEEP_OFF;
+	case KVMFT_PM1_SLP_TYP_S3:
+		return KVMFT_SLEEP_RAM;
+	default:
+		return KVMFT_SLEEP_NONE;
+	}
+}
+
+/* ... and to sleep control. */
+static enum kvmft_sleep control_sleep(u8 control)
+{
+	return control & KVMFT_SLEEP_CTL_SLP_EN &&
+	       FIELD_GET(KVMFT_SLEEP_CTL_SLP_TYP, control) == KVMFT_SLEEP_CTL_S5 ?
+	       KVMFT_SLEEP_OFF : KVMFT_SLEEP_NONE;
+}
+
+enum kvmft_sleep kvmft_engine_sleep(enum kvmft_space space, u64 addr, const void *data, u32 len)
+{
+	if (space == KVMFT_SPACE_MEMORY && addr == KVMFT_ADDR_SLEEP_CTL && len == 1)
+		return control_sleep(*(u8 *)data);
+	if (space == KVMFT_SPACE_PORT && addr == KVMFT_PORT_PM1A_CNT && len == 2)
+		return pm1_sleep(get_unaligned_le16(data));
+	return KVMFT_SLEEP_NONE;
 }

@@ -139,16 +139,21 @@ void kvmft_pages_free(struct kvmft_pages *pages);
 
 /*
  * ACPI 6.5, 4.8.3.2: PM1 control registers; QEMU's q35 and pc have their block at 0x600 once the
- * firmware has run.  Of the sleep types that QEMU's _S3_, _S4_ and _S5_ name, only S3's leaves
- * the machine on (hw/acpi/core.c).  4.8.3.7: sleep control register; where QEMU's microvm has it
- * (include/hw/i386/microvm.h), which knows S5 alone.
+ * firmware has run.  QEMU acts on the sleep types that its _S5_, _S3_ and _S4_ name, of which only
+ * S3's leaves the machine on, and on no other (hw/acpi/core.c).  4.8.3.7: sleep control register;
+ * where QEMU's microvm has it (include/hw/i386/microvm.h), which knows S5 alone
+ * (hw/acpi/generic_event_device.c).
  */
 #define KVMFT_PORT_PM1A_CNT	0x604
 #define KVMFT_PM1_SLP_EN	BIT(13)
 #define KVMFT_PM1_SLP_TYP	GENMASK(12, 10)
+#define KVMFT_PM1_SLP_TYP_S5	0
 #define KVMFT_PM1_SLP_TYP_S3	1
+#define KVMFT_PM1_SLP_TYP_S4	2
 #define KVMFT_ADDR_SLEEP_CTL	0xfea00200
 #define KVMFT_SLEEP_CTL_SLP_EN	BIT(5)
+#define KVMFT_SLEEP_CTL_SLP_TYP	GENMASK(4, 2)
+#define KVMFT_SLEEP_CTL_S5	5
 
 /**
  * enum kvmft_sleep - what a write of the guest does to its machine

@@ -8,9 +8,15 @@
 #include "machine.h"
 #include "net.h"
 
+/* Packets for a primary that is lost which are thrown away; its tap may get more for ever. */
+#define STALE_MAX	65536
+/* So long the last packets of a guest that was switched off wait for their taps. */
+#define DRAIN_TIMEOUT	HZ
+
 /* Of all devices of this module; see the header for the order of locks. */
 static DEFINE_MUTEX(nets_lock);
 static LIST_HEAD(nets);
+static u64 last_id;
 static struct workqueue_struct *net_wq;
 
 void kvmft_net_queue_work(struct delayed_work *dwork, unsigned long delay)
@@ -46,41 +52,104 @@ static void note_outputs(struct kvmft_engine *engine)
 		WRITE_ONCE(engine->transport->released, released);
 }
 
-/* At a boundary.  Returns a device that has no room, or NULL. */
-static struct kvmft_net *take_all(struct kvmft_engine *engine)
+static void net_free(struct kref *ref)
 {
-	struct kvmft_net *net, *full = NULL;
+	struct kvmft_net *net = container_of(ref, struct kvmft_net, ref);
+
+	if (net->mm)
+		mmdrop(net->mm);
+	kvfree(net->regions);
+	kvfree(net->rx);
+	kvfree(net);
+}
+
+/*
+ * The first device of @vm; or the next one behind @last, which is let go of; NULL: there is none.
+ * It can be closed, or leave its guest, at any time.
+ */
+static struct kvmft_net *next_of(const struct kvmft_vm *vm, struct kvmft_net *last)
+{
+	u64 after = last ? last->id : 0;
+	struct kvmft_net *net, *next = NULL;
 
 	mutex_lock(&nets_lock);
 	list_for_each_entry(net, &nets, node) {
-		struct kvmft_net_queue *queue = &net->queues[KVMFT_NET_TX];
-
-		if (net->engine != engine || !queue->kicked)
-			continue;
-		mutex_lock(&net->lock);
-		/* One that is not running is asked again when it is. */
-		if (kvmft_net_is_usable(queue)) {
-			queue->kicked = !kvmft_net_take(net, engine->progress.bytes);
-			if (queue->kicked)
-				full = net;
+		if (net->vm == vm && net->id > after) {
+			next = net;
+			kref_get(&next->ref);
+			break;
 		}
-		if (net->phase == KVMFT_NET_REPLAY)
-			kvmft_net_keep(net);
-		/* Pairs with acked(): either sees what the other did. */
-		smp_mb();
-		if (kvmft_net_may_send(net))
-			kvmft_net_queue_work(&net->send_work, 0);
-		mutex_unlock(&net->lock);
 	}
-	note_outputs(engine);
 	mutex_unlock(&nets_lock);
-	return full;
+	if (last)
+		kref_put(&last->ref, net_free);
+	return next;
 }
 
-/* Is there no room in any of the engine's devices?  Racy: who waits is woken and asks again. */
-static bool is_full(const struct kvmft_engine *engine)
+/* Under net->lock, in the VMM's address space.  False: there was no room for all. */
+static bool take_kicked(struct kvmft_net *net, u64 at)
 {
-	return READ_ONCE(engine->outputs.held_bytes) >= KVMFT_NET_HELD_MAX;
+	struct kvmft_net_queue *queue = &net->queues[KVMFT_NET_TX];
+	bool full;
+
+	/* One that is not running is asked again when it is. */
+	if (!queue->kicked || !kvmft_net_is_usable(queue))
+		return true;
+	full = !kvmft_net_take(net, at);
+	mutex_lock(&nets_lock);
+	queue->kicked = full;
+	mutex_unlock(&nets_lock);
+	return !full;
+}
+
+/* At a boundary.  False: a device has no room. */
+static bool take_all(struct kvmft_engine *engine)
+{
+	struct kvmft_net *net = NULL;
+	bool room = true;
+
+	while ((net = next_of(&engine->vcpu->vm, net))) {
+		mutex_lock(&net->lock);
+		if (net->engine == engine) {
+			room &= take_kicked(net, engine->progress.bytes);
+			/* Pairs with acked(): either sees what the other did. */
+			smp_mb();
+			if (kvmft_net_may_send(net))
+				kvmft_net_queue_work(&net->send_work, 0);
+		}
+		mutex_unlock(&net->lock);
+	}
+	mutex_lock(&nets_lock);
+	note_outputs(engine);
+	mutex_unlock(&nets_lock);
+	return room;
+}
+
+/* The log does not go on. */
+static bool is_over(const struct kvmft_engine *engine)
+{
+	return kvmft_transport_error(engine->transport) || READ_ONCE(engine->cancelled);
+}
+
+/*
+ * Is there room in the engine's devices, or nothing any more that needs it?  Racy: who waits
+ * is woken and asks again.
+ */
+static bool may_go_on(const struct kvmft_engine *engine)
+{
+	return READ_ONCE(engine->outputs.held_bytes) < KVMFT_NET_HELD_MAX || is_over(engine) ||
+	       READ_ONCE(engine->vcpu->live);
+}
+
+/* The backup is what keeps the guest waiting up to where it has the log, then the taps are. */
+static int wait_for_room(struct kvmft_engine *engine)
+{
+	struct kvmft_transport *transport = engine->transport;
+	u64 end = kvmft_transport_urge(transport);
+
+	return kvmft_transport_stall(transport, KVMFT_STALL_PACKETS,
+				     READ_ONCE(transport->acked) >= end || may_go_on(engine)) ?:
+	       kvmft_transport_wait(transport, KVMFT_STALL_PACKETS, may_go_on(engine));
 }
 
 int kvmft_net_transmit(struct kvmft_engine *engine)
@@ -89,30 +158,29 @@ int kvmft_net_transmit(struct kvmft_engine *engine)
 	int ret = 0;
 
 	WRITE_ONCE(vm->kicked, false);
-	while (!ret && take_all(engine)) {
-		kvmft_transport_urge(engine->transport);
+	while (!ret && !take_all(engine)) {
 		kvmft_machine_sleep(vm);
-		ret = kvmft_transport_wait(engine->transport, KVMFT_STALL_PACKETS,
-					   !is_full(engine) ||
-					   kvmft_transport_error(engine->transport) ||
-					   READ_ONCE(engine->cancelled));
+		ret = wait_for_room(engine);
 		kvmft_machine_wake(vm);
-		if (kvmft_transport_error(engine->transport) || READ_ONCE(engine->cancelled))
+		if (is_over(engine))
 			return 0;
+		/* Let go of it. */
+		if (READ_ONCE(engine->vcpu->live))
+			ret = -EINTR;
 		if (ret)
 			WRITE_ONCE(vm->kicked, true);
 	}
 	return ret ? -EINTR : 0;
 }
 
-void kvmft_net_sent(struct kvmft_net *net, u64 sent)
+void kvmft_net_gone(struct kvmft_net *net, u64 gone, u64 sent)
 {
 	mutex_lock(&nets_lock);
 	if (net->engine && net->phase != KVMFT_NET_REPLAY) {
 		WRITE_ONCE(net->engine->outputs.sent, net->engine->outputs.sent + sent);
 		note_outputs(net->engine);
 		/* The vCPU may wait for room. */
-		if (sent)
+		if (gone)
 			kvmft_transport_wake(net->engine->transport);
 	}
 	mutex_unlock(&nets_lock);
@@ -128,7 +196,6 @@ bool kvmft_net_kick(struct kvmft_vm *vm, const struct eventfd_ctx *event)
 	list_for_each_entry(net, &nets, node) {
 		if (net->vm != vm)
 			continue;
-		mutex_lock(&net->lock);
 		for (i = 0; i < KVMFT_NET_QUEUES; i++) {
 			struct kvmft_net_queue *queue = &net->queues[i];
 
@@ -141,7 +208,6 @@ bool kvmft_net_kick(struct kvmft_vm *vm, const struct eventfd_ctx *event)
 				WRITE_ONCE(vm->kicked, true);
 			}
 		}
-		mutex_unlock(&net->lock);
 	}
 	mutex_unlock(&nets_lock);
 	return found;
@@ -195,14 +261,22 @@ static void found_head(struct file *file, wait_queue_head_t *head, poll_table *t
 	add_wait_queue(head, &wait->entry);
 }
 
+/* kvmft_net_kick() looks for it. */
+static void set_eventfd(struct kvmft_net_wait *wait, struct eventfd_ctx *eventfd)
+{
+	mutex_lock(&nets_lock);
+	swap(wait->eventfd, eventfd);
+	mutex_unlock(&nets_lock);
+	if (eventfd)
+		eventfd_ctx_put(eventfd);
+}
+
 static void unwatch(struct kvmft_net_wait *wait)
 {
 	if (wait->head)
 		remove_wait_queue(wait->head, &wait->entry);
 	wait->head = NULL;
-	if (wait->eventfd)
-		eventfd_ctx_put(wait->eventfd);
-	wait->eventfd = NULL;
+	set_eventfd(wait, NULL);
 	if (wait->file)
 		fput(wait->file);
 	wait->file = NULL;
@@ -213,20 +287,21 @@ int kvmft_net_watch(struct kvmft_net *net, struct kvmft_net_wait *wait, struct f
 {
 	struct eventfd_ctx *eventfd = NULL;
 
-	unwatch(wait);
-	if (!file)
-		return 0;
-	if (is_eventfd) {
+	lockdep_assert_held(&net->lock);
+	if (file && is_eventfd) {
 		eventfd = eventfd_ctx_fileget(file);
 		if (IS_ERR(eventfd)) {
 			fput(file);
 			return PTR_ERR(eventfd);
 		}
 	}
+	unwatch(wait);
+	if (!file)
+		return 0;
 	wait->net = net;
 	wait->file = file;
-	wait->eventfd = eventfd;
 	wait->work = dwork;
+	set_eventfd(wait, eventfd);
 	init_waitqueue_func_entry(&wait->entry, woken);
 	init_poll_funcptr(&wait->table, found_head);
 	if (vfs_poll(file, &wait->table) & EPOLLIN)
@@ -244,13 +319,15 @@ static bool is_guest_of(struct kvmft_vm *vm, const void *arg)
 	       kvmft_machine_is_at(vm, net->mm, addr, used);
 }
 
-/* Who protects the guest of this device? */
+/* Who protects the guest of this device?  If its session lets go of it, that is not missed. */
 static int join(struct kvmft_net *net)
 {
-	struct kvmft_vm *vm = kvmft_vm_find(is_guest_of, net);
 	struct kvmft_engine *engine = NULL;
 	struct kvmft_vcpu *vcpu;
+	struct kvmft_vm *vm;
 
+	mutex_lock(&nets_lock);
+	vm = kvmft_vm_find(is_guest_of, net);
 	if (vm) {
 		vcpu = container_of(vm, struct kvmft_vcpu, vm);
 		/* Pairs with kvmft_vcpu_set_engine(): its context is set up. */
@@ -267,16 +344,22 @@ static int join(struct kvmft_net *net)
 	}
 	if (vm)
 		kvmft_vm_put(vm);
+	mutex_unlock(&nets_lock);
 	return engine ? 0 : -ENOTCONN;
 }
 
-/* Under both locks. */
-static void leave(struct kvmft_net *net)
+/* Under net->lock: from now on it is for @phase, for most without its session. */
+static void set_phase(struct kvmft_net *net, enum kvmft_net_phase phase)
 {
-	if (net->engine)
-		remove_wait_queue(&net->engine->transport->wait, &net->acked_entry);
-	net->engine = NULL;
-	net->vm = NULL;
+	mutex_lock(&nets_lock);
+	if (phase != KVMFT_NET_DRAIN) {
+		if (net->engine)
+			remove_wait_queue(&net->engine->transport->wait, &net->acked_entry);
+		net->engine = NULL;
+		net->vm = NULL;
+	}
+	WRITE_ONCE(net->phase, phase);
+	mutex_unlock(&nets_lock);
 }
 
 /* Its phase has changed. */
@@ -303,12 +386,20 @@ static void stop(struct kvmft_net *net, unsigned int nr)
 	queue->tap = NULL;
 }
 
+/* While it was stopped its VMM may have been, but nothing was lost. */
+static void ask_again(struct kvmft_net *net)
+{
+	mutex_lock(&nets_lock);
+	if (net->queues[KVMFT_NET_TX].kicked && net->vm)
+		WRITE_ONCE(net->vm->kicked, true);
+	mutex_unlock(&nets_lock);
+}
+
 int kvmft_net_start(struct kvmft_net *net, unsigned int nr, struct file *tap, struct socket *sock)
 {
 	struct kvmft_net_queue *queue = &net->queues[nr];
 	int ret = 0;
 
-	lockdep_assert_held(&nets_lock);
 	lockdep_assert_held(&net->lock);
 	stop(net, nr);
 	if (!tap)
@@ -330,9 +421,7 @@ int kvmft_net_start(struct kvmft_net *net, unsigned int nr, struct file *tap, st
 			fput(net->out);
 		net->out = get_file(tap);
 		net->out_sock = sock;
-		/* While it was stopped its VMM may have been, but nothing was lost. */
-		if (queue->kicked && net->vm)
-			WRITE_ONCE(net->vm->kicked, true);
+		ask_again(net);
 	} else {
 		kvmft_net_watch(net, &net->tap_wait, get_file(tap), &net->rx_work, false);
 	}
@@ -344,6 +433,7 @@ int kvmft_net_start(struct kvmft_net *net, unsigned int nr, struct file *tap, st
 static void go_live(struct kvmft_net *net)
 {
 	struct kvmft_net_queue *rx = &net->queues[KVMFT_NET_RX];
+	unsigned int stale = 0;
 	int i;
 
 	kvmft_net_keep(net);
@@ -351,8 +441,9 @@ static void go_live(struct kvmft_net *net)
 	kvmft_net_announce(net);
 	if (kvmft_net_is_usable(rx)) {
 		/* What has come until now was the primary's to receive. */
-		while (kvmft_net_read_tap(net))
+		while (stale++ < STALE_MAX && kvmft_net_read_tap(net))
 			;
+		net->rx_len = 0;
 		kvmft_net_find_place(rx);
 	}
 	/* The log may have ended between what a device wrote and its interrupt. */
@@ -367,25 +458,46 @@ static void change(struct kvmft_net *net, enum kvmft_net_phase phase)
 		go_live(net);
 	else if (phase == KVMFT_NET_STOPPED || net->phase == KVMFT_NET_DRAIN)
 		kvmft_net_drop(net, U64_MAX);
-	if (phase != KVMFT_NET_DRAIN)
-		leave(net);
-	WRITE_ONCE(net->phase, phase);
+	set_phase(net, phase);
 	work_all(net);
 }
 
 void kvmft_net_release(struct kvmft_vm *vm, enum kvmft_net_phase phase)
 {
-	struct kvmft_net *net;
+	struct kvmft_net *net = NULL;
 
-	mutex_lock(&nets_lock);
-	list_for_each_entry(net, &nets, node) {
-		if (net->vm != vm)
-			continue;
+	while ((net = next_of(vm, net))) {
 		mutex_lock(&net->lock);
-		change(net, phase);
+		if (net->vm == vm)
+			change(net, phase);
 		mutex_unlock(&net->lock);
 	}
-	mutex_unlock(&nets_lock);
+}
+
+static bool has_to_send(struct kvmft_net *net, const struct kvmft_vm *vm)
+{
+	bool has;
+
+	mutex_lock(&net->lock);
+	has = net->vm == vm && kvmft_net_may_send(net);
+	mutex_unlock(&net->lock);
+	return has;
+}
+
+void kvmft_net_drain(struct kvmft_vm *vm)
+{
+	unsigned long end = jiffies + DRAIN_TIMEOUT;
+	struct kvmft_net *net = NULL;
+
+	while ((net = next_of(vm, net))) {
+		while (has_to_send(net, vm) && time_before(jiffies, end)) {
+			kvmft_net_queue_work(&net->send_work, 0);
+			flush_delayed_work(&net->send_work);
+			/* Until a tap that takes none does again. */
+			if (has_to_send(net, vm))
+				schedule_timeout_uninterruptible(1);
+		}
+	}
 }
 
 struct kvmft_net *kvmft_net_create(void)
@@ -399,6 +511,7 @@ struct kvmft_net *kvmft_net_create(void)
 		kvfree(net);
 		return NULL;
 	}
+	kref_init(&net->ref);
 	mutex_init(&net->lock);
 	spin_lock_init(&net->held_lock);
 	kvmft_held_init(&net->held);
@@ -407,7 +520,8 @@ struct kvmft_net *kvmft_net_create(void)
 	INIT_DELAYED_WORK(&net->tx_work, kvmft_net_transmit_work);
 	INIT_DELAYED_WORK(&net->send_work, kvmft_net_send_work);
 	mutex_lock(&nets_lock);
-	list_add(&net->node, &nets);
+	net->id = ++last_id;
+	list_add_tail(&net->node, &nets);
 	mutex_unlock(&nets_lock);
 	return net;
 }
@@ -418,15 +532,14 @@ void kvmft_net_destroy(struct kvmft_net *net)
 
 	mutex_lock(&nets_lock);
 	list_del(&net->node);
+	mutex_unlock(&nets_lock);
 	mutex_lock(&net->lock);
-	leave(net);
-	WRITE_ONCE(net->phase, KVMFT_NET_STOPPED);
+	set_phase(net, KVMFT_NET_STOPPED);
 	for (i = 0; i < KVMFT_NET_QUEUES; i++) {
 		stop(net, i);
 		unwatch(&net->queues[i].kick);
 	}
 	mutex_unlock(&net->lock);
-	mutex_unlock(&nets_lock);
 	/* Nobody queues them any more but they themselves. */
 	cancel_delayed_work_sync(&net->rx_work);
 	cancel_delayed_work_sync(&net->tx_work);
@@ -440,23 +553,7 @@ void kvmft_net_destroy(struct kvmft_net *net)
 	}
 	if (net->out)
 		fput(net->out);
-	if (net->mm)
-		mmdrop(net->mm);
-	kvfree(net->regions);
-	kvfree(net->rx);
-	kvfree(net);
-}
-
-void kvmft_net_lock(struct kvmft_net *net)
-{
-	mutex_lock(&nets_lock);
-	mutex_lock(&net->lock);
-}
-
-void kvmft_net_unlock(struct kvmft_net *net)
-{
-	mutex_unlock(&net->lock);
-	mutex_unlock(&nets_lock);
+	kref_put(&net->ref, net_free);
 }
 
 int kvmft_net_init(void)

@@ -15,13 +15,16 @@
  *
  * Without protection both rings are worked by work items.
  *
- * Lock order: session->lock or vcpu->mutex, then nets_lock (net.c), then net->lock, then
- * net->held_lock, a spinlock.
+ * Lock order: session->lock or vcpu->mutex, then net->lock, then nets_lock (net.c), then
+ * net->held_lock, a spinlock.  Memory of the VMM is read and written under the first two: it may
+ * take for ever, and then its own machine alone waits for it.  So nobody waits for them who holds
+ * nets_lock, which is all devices'.
  */
 #ifndef _KVMFT_NET_H
 #define _KVMFT_NET_H
 
 #include <linux/eventfd.h>
+#include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
@@ -97,9 +100,10 @@ struct kvmft_net_wait {
  * @ring: where it is
  * @running: its device has been started: @tap is there
  * @broken: the ring makes no sense; nothing is done any more until it is set up anew
- * @kicked: TX: the guest has told of packets, and no boundary has come since
+ * @kicked: TX: the guest has told of packets, and no boundary has come since; set, as @kicked_at,
+ *	by the vCPU's thread, under nets_lock
  * @kicked_at: bytes of the log then: no more of it is explained before
- * @kick: the eventfd by which it tells that to whoever polls
+ * @kick: the eventfd by which it tells that to whoever polls; changed under both locks
  * @call: to interrupt the guest, or NULL
  * @err: to tell the VMM that @broken is set, or NULL
  * @tap: what is sent to, or received from
@@ -121,8 +125,9 @@ struct kvmft_net_queue {
 /**
  * struct kvmft_net - a device
  * @node: among all, under nets_lock
- * @lock: protects what follows, but for @vm, @engine and @phase also nets_lock has to be held to
- *	change them
+ * @id: larger than that of any that was made before
+ * @ref: one for its file, one for each who looks at it without nets_lock
+ * @lock: protects what follows; to change @vm, @engine and @phase nets_lock has to be held, too
  * @mm: address space of the VMM, once it has one; its rings are there
  * @vm: whose device it is, while that is protected; or NULL
  * @engine: of its session
@@ -148,6 +153,8 @@ struct kvmft_net_queue {
  */
 struct kvmft_net {
 	struct list_head node;
+	u64 id;
+	struct kref ref;
 	struct mutex lock; /* see above */
 	struct mm_struct *mm;
 	struct kvmft_vm *vm;
@@ -180,20 +187,16 @@ void kvmft_net_exit(void);
 struct kvmft_net *kvmft_net_create(void);
 void kvmft_net_destroy(struct kvmft_net *net);
 
-/* Both locks. */
-void kvmft_net_lock(struct kvmft_net *net);
-void kvmft_net_unlock(struct kvmft_net *net);
-
 /*
- * Under both locks: it works the queue @nr with @tap, whose reference it takes over and whose
+ * Under net->lock: it works the queue @nr with @tap, whose reference it takes over and whose
  * socket is @sock, or does so no more (NULL).  -ENOTCONN: no session protects the guest.
  */
 int kvmft_net_start(struct kvmft_net *net, unsigned int nr, struct file *tap, struct socket *sock);
 
 /*
- * Have @dwork queued when @file, whose reference it takes over, becomes readable and @net is in a
- * phase in which that is its work, and now if it is readable; NULL: no more.  -EINVAL: it is no
- * eventfd, but was to be.
+ * Under net->lock: have @dwork queued when @file, whose reference it takes over, becomes readable
+ * and @net is in a phase in which that is its work, and now if it is readable; NULL: no more.
+ * -EINVAL: it is no eventfd, but was to be.
  */
 int kvmft_net_watch(struct kvmft_net *net, struct kvmft_net_wait *wait, struct file *file,
 		    struct delayed_work *dwork, bool is_eventfd);
@@ -208,14 +211,20 @@ int kvmft_net_transmit(struct kvmft_engine *engine);
  */
 void kvmft_net_release(struct kvmft_vm *vm, enum kvmft_net_phase phase);
 
+/* Send what may leave of the devices of @vm, which drain.  Sleeps, for a second at most. */
+void kvmft_net_drain(struct kvmft_vm *vm);
+
 /*
  * What follows is between net.c, nettx.c, netrx.c and netmem.c; under net->lock, but for the first
  * two.
  */
 void kvmft_net_queue_work(struct delayed_work *dwork, unsigned long delay);
 
-/* @sent packets have left: tell who wants to know.  None of the locks is held. */
-void kvmft_net_sent(struct kvmft_net *net, u64 sent);
+/*
+ * So many packets are not held any more, and @sent of them have left: tell who wants to know.  None
+ * of the locks is held.
+ */
+void kvmft_net_gone(struct kvmft_net *net, u64 gone, u64 sent);
 
 /* See &struct kvmft_ring_memory; in the VMM's address space, as the next four. */
 int kvmft_net_read(const struct kvmft_ring_memory *memory, u64 addr, void *buf, u32 len);

@@ -99,13 +99,14 @@ static int find_buffers(struct kvmft_net *net, struct delivery *to)
 {
 	struct kvmft_ring *ring = &net->queues[KVMFT_NET_RX].ring;
 	bool mergeable = net->features & BIT_ULL(VIRTIO_NET_F_MRG_RXBUF);
-	u32 done;
+	/* The guest may add some meanwhile: no more than the ring has can be reported at once. */
+	u32 max = mergeable ? min(BUFFERS_MAX, ring->num) : 1, done;
 	int ret;
 
 	to->nr = 0;
 	to->buffers = 0;
 	for (done = 0; done < net->rx_len; done += ret) {
-		if (to->buffers == (mergeable ? BUFFERS_MAX : 1))
+		if (to->buffers == max)
 			return -E2BIG;
 		ret = kvmft_ring_pop(ring, &net->memory, &net->chain);
 		if (ret <= 0)

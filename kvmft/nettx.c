@@ -126,6 +126,8 @@ bool kvmft_net_take(struct kvmft_net *net, u64 at)
 		if (packet) {
 			learn_mac(net, packet);
 			hold(net, packet);
+			if (net->phase == KVMFT_NET_REPLAY)
+				kvmft_net_keep(net);
 		} else if (net->engine) {
 			count(&net->engine->outputs.dropped);
 		}
@@ -210,8 +212,8 @@ void kvmft_net_send_work(struct work_struct *item)
 {
 	struct kvmft_net *net = container_of(to_delayed_work(item), struct kvmft_net, send_work);
 	struct kvmft_packet *packet;
+	u64 sent = 0, gone = 0, limit;
 	unsigned int nr = 0;
-	u64 sent = 0, limit;
 	int ret;
 
 	mutex_lock(&net->lock);
@@ -227,15 +229,16 @@ void kvmft_net_send_work(struct work_struct *item)
 		else if (net->engine)
 			count(&net->engine->outputs.dropped);
 		remove_first(net, packet, ret < 0 ? KVMFT_FATE_DROPPED : KVMFT_FATE_SENT);
+		gone++;
 	}
 	if (nr > KVMFT_NET_BUDGET)
 		kvmft_net_queue_work(&net->send_work, 0);
 	/* It may have stopped for want of room. */
-	if (sent && net->phase == KVMFT_NET_LIVE)
+	if (gone && net->phase == KVMFT_NET_LIVE)
 		kvmft_net_queue_work(&net->tx_work, 0);
 	mutex_unlock(&net->lock);
 
-	kvmft_net_sent(net, sent);
+	kvmft_net_gone(net, gone, sent);
 }
 
 /* Switches learn where the guest's address is now: RFC 903, a reverse ARP request. */

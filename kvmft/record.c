@@ -224,9 +224,9 @@ static int wait_for_space(struct kvmft_record *record)
 	ret = kvmft_transport_stall(engine->transport, kvmft_engine_lacks(engine),
 				    kvmft_engine_may_go_on(engine) ||
 				    kvmft_transport_error(engine->transport) ||
-				    READ_ONCE(engine->cancelled));
+				    READ_ONCE(engine->cancelled) || READ_ONCE(engine->vcpu->live));
 	kvmft_machine_wake(vm);
-	return ret || READ_ONCE(engine->cancelled) ? -EINTR : 0;
+	return ret || READ_ONCE(engine->cancelled) || READ_ONCE(engine->vcpu->live) ? -EINTR : 0;
 }
 
 /* The machine as it is before the guest's first instruction. */
@@ -488,13 +488,13 @@ static void record_enter(struct kvmft_vcpu *vcpu, struct kvmft_run *run)
 	record->seq = record->engine.codec.seq;
 }
 
-/* May an output leave whose entry is in the log before @end?  If this side is live, it may, too. */
+/* May an output leave whose entry is in the log before @end?  It may, too, of one live or off. */
 static bool gate_is_open(struct kvmft_record *record, u64 end)
 {
 	struct kvmft_engine *engine = &record->engine;
 
 	return READ_ONCE(engine->transport->acked) >= end || READ_ONCE(engine->vcpu->live) ||
-	       READ_ONCE(engine->cancelled);
+	       READ_ONCE(engine->cancelled) || engine->end == KVMFT_END_FINISHED;
 }
 
 static int record_gate(struct kvmft_vcpu *vcpu)

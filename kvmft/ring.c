@@ -140,5 +140,7 @@ bool kvmft_ring_wants_interrupt(const struct kvmft_ring *ring,
 {
 	u16 flags;
 
+	/* The driver sets the flag before it looks at the index: one of both sees the other's. */
+	smp_mb();
 	return read16(memory, ring->avail + AVAIL_FLAGS, &flags) || !(flags & NO_INTERRUPT);
 }

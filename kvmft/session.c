@@ -9,7 +9,8 @@
  * last of them is over.
  *
  * A side of a pair with an arbiter does not end when it has lost the other: its vCPU is kept out
- * of the guest, and session->claim asks the arbiter.
+ * of the guest, and session->claim asks the arbiter.  Nor does a primary whose guest was switched
+ * off go on: only its VMM could say that it is, and a backup that misses the log's end claims.
  *
  * Lock order: kvm->lock or vcpu->mutex, then session->lock, then vms_lock (vm.c).
  * vcpu->mutex inside session->lock is tried only.
@@ -84,11 +85,21 @@ static bool is_gone(enum kvmft_end why)
 	return why == KVMFT_END_CLOSED || why == KVMFT_END_VM_DESTROYED;
 }
 
-/* Under session->lock: a replay that is over must not run on, nor a primary that is stopped. */
+/* Under session->lock: was the guest of a primary switched off, whose backup might claim? */
+static bool is_off(const struct kvmft_session *session)
+{
+	return session->end == KVMFT_END_FINISHED && session->arbiter &&
+	       kvmft_session_mode(session) == KVMFT_MODE_RECORD;
+}
+
+/*
+ * Under session->lock: a replay that is over must not run on, nor a primary that is stopped or
+ * switched off.
+ */
 static bool is_held(const struct kvmft_session *session, enum kvmft_end why)
 {
 	return (kvmft_session_mode(session) == KVMFT_MODE_REPLAY ||
-		session->state == KVMFT_STATE_STOPPED) && !is_gone(why);
+		session->state == KVMFT_STATE_STOPPED || is_off(session)) && !is_gone(why);
 }
 
 /*
@@ -112,8 +123,8 @@ static bool may_not_run(const struct kvmft_session *session, enum kvmft_end why)
 		return session->role == KVMFT_ROLE_BACKUP && !session->ready;
 	if (kvmft_session_mode(session) == KVMFT_MODE_REPLAY)
 		return true;
-	/* It was switched off, unless nobody asked the arbiter. */
-	return session->arbiter && session->engine && why != KVMFT_END_FINISHED;
+	/* It was switched off, or nobody asked the arbiter. */
+	return session->arbiter && session->engine;
 }
 
 /* Under session->lock.  False: the event means nothing now. */
@@ -135,12 +146,8 @@ static bool advance(struct kvmft_session *session, enum kvmft_event event)
 /* Under session->lock: what the guest's network devices are for from now on. */
 static enum kvmft_net_phase phase_after(const struct kvmft_session *session, enum kvmft_end why)
 {
-	if (why == KVMFT_END_VM_DESTROYED || may_not_run(session, why))
-		return KVMFT_NET_STOPPED;
-	/* Its last packets are not to leave before the backup has the log's end. */
-	if (session->arbiter && why == KVMFT_END_FINISHED)
-		return KVMFT_NET_DRAIN;
-	return KVMFT_NET_LIVE;
+	return why == KVMFT_END_VM_DESTROYED || may_not_run(session, why) ? KVMFT_NET_STOPPED :
+									    KVMFT_NET_LIVE;
 }
 
 /* Under session->lock.  From here on the VM may go. */
@@ -159,8 +166,19 @@ static void release(struct kvmft_session *session, enum kvmft_end why)
 	else if (engine)
 		kvmft_record_cancel(engine, !session->holds_vm);
 	kvmft_vcpu_release(&session->vcpu);
-	kvmft_net_release(&session->vcpu.vm, phase_after(session, why));
+	/* Else session_drain() sees to them. */
+	if (!is_off(session))
+		kvmft_net_release(&session->vcpu.vm, phase_after(session, why));
 	queue_work(detach_wq, &session->detach);
+}
+
+/* Under session->lock: its last packets are not to leave before the backup has the log's end. */
+static void switch_off(struct kvmft_session *session)
+{
+	kvmft_vcpu_freeze(&session->vcpu);
+	kvmft_net_release(&session->vcpu.vm, KVMFT_NET_DRAIN);
+	kvmft_session_get(session);
+	queue_work(detach_wq, &session->drain);
 }
 
 /* The kernel log is told why. */
@@ -198,6 +216,8 @@ static void session_end(struct kvmft_session *session, enum kvmft_end why)
 			kvmft_transport_end(session->engine->transport, why,
 					    *session->engine->reason ? session->engine->reason :
 								       end_text(why));
+		if (is_off(session))
+			switch_off(session);
 	} else if (is_gone(why)) {
 		advance(session, KVMFT_EVENT_OVER);
 	}
@@ -318,6 +338,31 @@ static void session_failed(struct work_struct *work)
 	session_end(container_of(work, struct kvmft_session, failed), KVMFT_END_LOG_ERROR);
 }
 
+static void session_drain(struct work_struct *work)
+{
+	struct kvmft_session *session = container_of(work, struct kvmft_session, drain);
+
+	kvmft_record_close(session->engine, KVMFT_END_NONE);
+	kvmft_net_drain(&session->vcpu.vm);
+	kvmft_net_release(&session->vcpu.vm, KVMFT_NET_STOPPED);
+	WRITE_ONCE(session->drained, true);
+	wake_up_interruptible_poll(&session->changed, EPOLLHUP);
+	kvmft_session_put(session);
+}
+
+/* Unless it was complete. */
+static void close_log(struct kvmft_session *session)
+{
+	if (!session->engine || session->drained)
+		return;
+	if (session->engine->mode == KVMFT_MODE_RECORD)
+		/* Without an end the backup goes on where the log stops. */
+		kvmft_record_close(session->engine,
+				   session->arbiter ? KVMFT_END_NONE : session->end);
+	else
+		kvmft_replay_close(session->engine);
+}
+
 static void session_detach(struct work_struct *work)
 {
 	struct kvmft_session *session = container_of(work, struct kvmft_session, detach);
@@ -325,13 +370,9 @@ static void session_detach(struct work_struct *work)
 	/* Not under session->lock: the VM may go with it. */
 	if (session->holds_vm)
 		kvmft_vcpu_drop(&session->vcpu);
+	flush_work(&session->drain);
 	kvmft_vcpu_drain(&session->vcpu);
-	if (session->engine && session->engine->mode == KVMFT_MODE_RECORD)
-		/* Without an end the backup goes on where the log stops. */
-		kvmft_record_close(session->engine,
-				   session->arbiter ? KVMFT_END_NONE : session->end);
-	else if (session->engine)
-		kvmft_replay_close(session->engine);
+	close_log(session);
 	kvmft_net_release(&session->vcpu.vm, KVMFT_NET_LIVE);
 	cancel_work_sync(&session->failed);
 	flush_work(&session->claim);
@@ -372,6 +413,7 @@ struct kvmft_session *kvmft_session_create(const struct file *vm)
 	session->state = KVMFT_STATE_ARMED;
 	INIT_WORK(&session->failed, session_failed);
 	INIT_WORK(&session->claim, session_claim);
+	INIT_WORK(&session->drain, session_drain);
 	INIT_WORK(&session->detach, session_detach);
 	init_completion(&session->detached);
 
@@ -479,7 +521,8 @@ bool kvmft_session_is_over(struct kvmft_session *session)
 		return false;
 	/* One that is stopped keeps its vCPU until it is closed, and has no log to complete. */
 	return kvmft_session_mode(session) != KVMFT_MODE_RECORD ||
-	       state == KVMFT_STATE_STOPPED || completion_done(&session->detached);
+	       state == KVMFT_STATE_STOPPED || READ_ONCE(session->drained) ||
+	       completion_done(&session->detached);
 }
 
 u64 kvmft_session_lag_max(const struct kvmft_session *session)
@@ -617,21 +660,10 @@ int kvmft_session_replay(struct kvmft_session *session, struct file *log, u64 ma
 	return ret;
 }
 
-/* The channel, and what both sides have agreed on. */
-static struct kvmft_transport *meet(struct socket *sock, const struct kvmft_channel_config *config,
-				    struct kvmft_arbiter *arbiter)
+/* A backup's: is the primary's pair on its block? */
+static int join(void *arbiter, const u8 *instance, const char **why)
 {
-	struct kvmft_transport *transport = kvmft_channel_open(sock, config);
-	int ret;
-
-	if (IS_ERR(transport) || !arbiter || config->role == KVMFT_ROLE_PRIMARY)
-		return transport;
-	ret = kvmft_arbiter_join(arbiter, kvmft_channel_instance(transport));
-	if (!ret)
-		return transport;
-	kvmft_transport_close(transport);
-	kvmft_transport_free(transport);
-	return ERR_PTR(ret);
+	return kvmft_arbiter_join(arbiter, instance, why);
 }
 
 int kvmft_session_pair(struct kvmft_session *session, struct socket *sock,
@@ -647,8 +679,12 @@ int kvmft_session_pair(struct kvmft_session *session, struct socket *sock,
 	if (!ret)
 		ret = kvmft_vcpu_shape(&session->vcpu, &config->cpuid, &config->slots);
 	mutex_unlock(&session->lock);
+	if (arbiter && config->role == KVMFT_ROLE_BACKUP) {
+		config->accept = join;
+		config->accept_arg = arbiter;
+	}
 	/* Not under the lock: the peer may take its time. */
-	transport = ret ? ERR_PTR(ret) : meet(sock, config, arbiter);
+	transport = ret ? ERR_PTR(ret) : kvmft_channel_open(sock, config);
 	if (IS_ERR(transport)) {
 		kvmft_arbiter_close(arbiter);
 		return PTR_ERR(transport);
@@ -665,8 +701,11 @@ int kvmft_session_pair(struct kvmft_session *session, struct socket *sock,
 					    session->arbiter);
 		ret = set_engine(session, engine);
 		/* Without an engine the session is as before. */
-		if (ret)
+		if (ret) {
+			session->role = 0;
+			session->generation = 0;
 			swap(session->arbiter, arbiter);
+		}
 		/* A backup replays what it has got before it ends. */
 		else if (config->role == KVMFT_ROLE_PRIMARY)
 			kvmft_transport_notify(transport, &session->failed);

@@ -31,6 +31,7 @@
  * @end: why it is over, or has lost its peer
  * @verdict: what the arbiter said last, for people
  * @ready: the guest of a backup that has won can run on
+ * @drained: the log of a guest that was switched off is complete, and its packets have left
  * @released: the vCPU is not protected any more.  A replay's is held until the descriptor is
  *	closed or the VM is destroyed: it must not run on
  * @holds_vm: a reference to the VM keeps it whole while it is released; @detach gives it back
@@ -39,6 +40,7 @@
  * @changed: woken when @state changes
  * @failed: its channel has failed, whatever the vCPU does meanwhile
  * @claim: asks the arbiter until it has decided
+ * @drain: completes the log of a primary that was switched off, whose vCPU is held
  * @detach: gives back what was held, once no hooked call is in progress any more
  * @detached: completed by @detach
  */
@@ -54,6 +56,7 @@ struct kvmft_session {
 	enum kvmft_end end;
 	char verdict[128];
 	bool ready;
+	bool drained;
 	bool released;
 	bool holds_vm;
 	void (*on_change)(void *arg);
@@ -61,6 +64,7 @@ struct kvmft_session {
 	wait_queue_head_t changed;
 	struct work_struct failed;
 	struct work_struct claim;
+	struct work_struct drain;
 	struct work_struct detach;
 	struct completion detached;
 };

@@ -30,6 +30,30 @@
  */
 #define FEATURES	(BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_NET_F_MRG_RXBUF))
 
+/**
+ * struct call - a call, with its argument, which is read before any lock is taken: it may take long
+ * @cmd: which
+ * @features: VHOST_SET_FEATURES
+ * @state: VHOST_SET_VRING_NUM, VHOST_SET_VRING_BASE, VHOST_GET_VRING_BASE
+ * @addr: VHOST_SET_VRING_ADDR
+ * @file: VHOST_SET_VRING_KICK, and so on
+ * @memory: VHOST_SET_MEM_TABLE
+ * @index: of the queue, in those four: the first member
+ * @regions: of @memory; freed when the call is over
+ */
+struct call {
+	unsigned int cmd;
+	union {
+		u64 features;
+		struct vhost_vring_state state;
+		struct vhost_vring_addr addr;
+		struct vhost_vring_file file;
+		struct vhost_memory memory;
+		u32 index;
+	};
+	struct vhost_memory_region *regions;
+};
+
 /* Its memory is what the rings are in: whoever has become the owner. */
 static int set_owner(struct kvmft_net *net)
 {
@@ -40,12 +64,8 @@ static int set_owner(struct kvmft_net *net)
 	return 0;
 }
 
-static int set_features(struct kvmft_net *net, const u64 __user *arg)
+static int set_features(struct kvmft_net *net, u64 features)
 {
-	u64 features;
-
-	if (get_user(features, arg))
-		return -EFAULT;
 	if (features & ~FEATURES)
 		return -EOPNOTSUPP;
 	if (net->queues[KVMFT_NET_RX].running || net->queues[KVMFT_NET_TX].running)
@@ -62,125 +82,60 @@ static bool is_sane(const struct vhost_memory_region *region)
 	return !region->flags_padding && guest + size >= guest && user + size >= user;
 }
 
-static int set_memory(struct kvmft_net *net, const struct vhost_memory __user *arg)
+static int set_memory(struct kvmft_net *net, struct call *call)
 {
-	struct vhost_memory_region *regions;
-	struct vhost_memory memory;
 	u32 i;
 
-	if (copy_from_user(&memory, arg, sizeof(memory)))
-		return -EFAULT;
-	if (memory.padding)
-		return -EOPNOTSUPP;
-	if (memory.nregions > KVMFT_NET_REGIONS)
-		return -E2BIG;
-	regions = kvmalloc_array(memory.nregions, sizeof(*regions), GFP_KERNEL_ACCOUNT);
-	if (!regions)
-		return -ENOMEM;
-	if (copy_from_user(regions, arg->regions, memory.nregions * sizeof(*regions))) {
-		kvfree(regions);
-		return -EFAULT;
-	}
-	for (i = 0; i < memory.nregions; i++) {
-		if (!is_sane(&regions[i])) {
-			kvfree(regions);
+	for (i = 0; i < call->memory.nregions; i++)
+		if (!is_sane(&call->regions[i]))
 			return -EINVAL;
-		}
-	}
-	kvfree(net->regions);
-	net->regions = regions;
-	net->nr_regions = memory.nregions;
+	swap(net->regions, call->regions);
+	net->nr_regions = call->memory.nregions;
 	return 0;
 }
 
-/* Of a call about one queue: the first member tells which. */
-static struct kvmft_net_queue *queue_of(struct kvmft_net *net, const void __user *arg)
+static int set_num(struct kvmft_net_queue *queue, u32 num)
 {
-	u32 nr;
-
-	if (get_user(nr, (const u32 __user *)arg))
-		return ERR_PTR(-EFAULT);
-	return nr < KVMFT_NET_QUEUES ? &net->queues[nr] : ERR_PTR(-ENOBUFS);
-}
-
-static int set_num(struct kvmft_net_queue *queue, const void __user *arg)
-{
-	struct vhost_vring_state state;
-
-	if (copy_from_user(&state, arg, sizeof(state)))
-		return -EFAULT;
 	if (queue->running)
 		return -EBUSY;
-	if (!state.num || state.num > KVMFT_RING_MAX || state.num & (state.num - 1))
+	if (!num || num > KVMFT_RING_MAX || num & (num - 1))
 		return -EINVAL;
-	queue->ring.num = state.num;
+	queue->ring.num = num;
 	return 0;
 }
 
-static int set_base(struct kvmft_net_queue *queue, const void __user *arg)
+static int set_base(struct kvmft_net_queue *queue, u32 base)
 {
-	struct vhost_vring_state state;
-
-	if (copy_from_user(&state, arg, sizeof(state)))
-		return -EFAULT;
 	if (queue->running)
 		return -EBUSY;
-	if (state.num > U16_MAX)
+	if (base > U16_MAX)
 		return -EINVAL;
-	queue->ring.next = state.num;
+	queue->ring.next = base;
 	return 0;
 }
 
-static int get_base(struct kvmft_net *net, const struct kvmft_net_queue *queue, void __user *arg)
+static int set_addr(struct kvmft_net_queue *queue, const struct vhost_vring_addr *addr)
 {
-	struct vhost_vring_state state = {
-		.index = queue - net->queues,
-		.num = queue->ring.next,
-	};
-
-	return copy_to_user(arg, &state, sizeof(state)) ? -EFAULT : 0;
-}
-
-static int set_addr(struct kvmft_net_queue *queue, const void __user *arg)
-{
-	struct vhost_vring_addr addr;
 	struct kvmft_ring ring;
 
-	if (copy_from_user(&addr, arg, sizeof(addr)))
-		return -EFAULT;
-	if (addr.flags)
+	if (addr->flags)
 		return -EOPNOTSUPP;
 	if (queue->running)
 		return -EBUSY;
 	ring = queue->ring;
-	ring.desc = addr.desc_user_addr;
-	ring.avail = addr.avail_user_addr;
-	ring.used = addr.used_user_addr;
+	ring.desc = addr->desc_user_addr;
+	ring.avail = addr->avail_user_addr;
+	ring.used = addr->used_user_addr;
 	if (!kvmft_ring_valid(&ring))
 		return -EINVAL;
 	queue->ring = ring;
 	return 0;
 }
 
-/* -1 is none. */
-static int get_fd(const void __user *arg, int *fd)
-{
-	struct vhost_vring_file file;
-
-	if (copy_from_user(&file, arg, sizeof(file)))
-		return -EFAULT;
-	*fd = file.fd;
-	return 0;
-}
-
-static int set_kick(struct kvmft_net *net, struct kvmft_net_queue *queue, const void __user *arg)
+static int set_kick(struct kvmft_net *net, struct kvmft_net_queue *queue, int fd)
 {
 	struct file *file = NULL;
-	int fd, ret;
 
-	ret = get_fd(arg, &fd);
-	if (ret)
-		return ret;
 	if (fd != VHOST_FILE_UNBIND) {
 		file = eventfd_fget(fd);
 		if (IS_ERR(file))
@@ -191,14 +146,10 @@ static int set_kick(struct kvmft_net *net, struct kvmft_net_queue *queue, const 
 }
 
 /* Of an eventfd that is only signalled. */
-static int set_event(struct eventfd_ctx **event, const void __user *arg)
+static int set_event(struct eventfd_ctx **event, int fd)
 {
 	struct eventfd_ctx *new = NULL;
-	int fd, ret;
 
-	ret = get_fd(arg, &fd);
-	if (ret)
-		return ret;
 	if (fd != VHOST_FILE_UNBIND) {
 		new = eventfd_ctx_fdget(fd);
 		if (IS_ERR(new))
@@ -223,15 +174,11 @@ static struct socket *socket_of(struct file *file)
 	return sock;
 }
 
-static int set_backend(struct kvmft_net *net, struct kvmft_net_queue *queue, const void __user *arg)
+static int set_backend(struct kvmft_net *net, struct kvmft_net_queue *queue, int fd)
 {
 	struct socket *sock = NULL;
 	struct file *file = NULL;
-	int fd, ret;
 
-	ret = get_fd(arg, &fd);
-	if (ret)
-		return ret;
 	if (fd == VHOST_FILE_UNBIND)
 		return kvmft_net_start(net, queue - net->queues, NULL, NULL);
 	if (!kvmft_ring_valid(&queue->ring))
@@ -247,55 +194,96 @@ static int set_backend(struct kvmft_net *net, struct kvmft_net_queue *queue, con
 	return kvmft_net_start(net, queue - net->queues, file, sock);
 }
 
-static long queue_call(struct kvmft_net *net, unsigned int cmd, void __user *arg)
+static long queue_call(struct kvmft_net *net, struct call *call)
 {
-	struct kvmft_net_queue *queue = queue_of(net, arg);
+	struct kvmft_net_queue *queue;
 
-	if (IS_ERR(queue))
-		return PTR_ERR(queue);
-	switch (cmd) {
+	if (call->index >= KVMFT_NET_QUEUES)
+		return -ENOBUFS;
+	queue = &net->queues[call->index];
+	switch (call->cmd) {
 	case VHOST_SET_VRING_NUM:
-		return set_num(queue, arg);
+		return set_num(queue, call->state.num);
 	case VHOST_SET_VRING_BASE:
-		return set_base(queue, arg);
+		return set_base(queue, call->state.num);
 	case VHOST_GET_VRING_BASE:
-		return get_base(net, queue, arg);
+		call->state.num = queue->ring.next;
+		return 0;
 	case VHOST_SET_VRING_ADDR:
-		return set_addr(queue, arg);
+		return set_addr(queue, &call->addr);
 	case VHOST_SET_VRING_KICK:
-		return set_kick(net, queue, arg);
+		return set_kick(net, queue, call->file.fd);
 	case VHOST_SET_VRING_CALL:
-		return set_event(&queue->call, arg);
+		return set_event(&queue->call, call->file.fd);
 	case VHOST_SET_VRING_ERR:
-		return set_event(&queue->err, arg);
+		return set_event(&queue->err, call->file.fd);
 	case VHOST_NET_SET_BACKEND:
-		return set_backend(net, queue, arg);
+		return set_backend(net, queue, call->file.fd);
 	default:
 		return -ENOTTY;
 	}
 }
 
-static long owner_call(struct kvmft_net *net, unsigned int cmd, void __user *arg)
+static long owner_call(struct kvmft_net *net, struct call *call)
 {
-	if (cmd == VHOST_SET_OWNER)
+	if (call->cmd == VHOST_SET_OWNER)
 		return set_owner(net);
 	if (net->mm != current->mm)
 		return -EPERM;
-	switch (cmd) {
+	switch (call->cmd) {
 	case VHOST_SET_FEATURES:
-		return set_features(net, arg);
+		return set_features(net, call->features);
 	case VHOST_SET_MEM_TABLE:
-		return set_memory(net, arg);
+		return set_memory(net, call);
 	default:
-		return queue_call(net, cmd, arg);
+		return queue_call(net, call);
 	}
+}
+
+static int get_regions(struct call *call, const struct vhost_memory __user *arg)
+{
+	u32 nr = call->memory.nregions;
+
+	if (call->memory.padding)
+		return -EOPNOTSUPP;
+	if (nr > KVMFT_NET_REGIONS)
+		return -E2BIG;
+	call->regions = kvmalloc_array(nr, sizeof(*call->regions), GFP_KERNEL_ACCOUNT);
+	if (!call->regions)
+		return -ENOMEM;
+	return copy_from_user(call->regions, arg->regions, nr * sizeof(*call->regions)) ?
+	       -EFAULT : 0;
+}
+
+/* Its argument has as many bytes as its number says; none is more than fits. */
+static int get_call(struct call *call, const void __user *arg)
+{
+	static_assert(_IOC_SIZE(VHOST_SET_VRING_ADDR) == sizeof(call->addr));
+
+	if (copy_from_user(&call->features, arg, _IOC_SIZE(call->cmd)))
+		return -EFAULT;
+	return call->cmd == VHOST_SET_MEM_TABLE ? get_regions(call, arg) : 0;
+}
+
+static long make_call(struct kvmft_net *net, unsigned int cmd, void __user *arg)
+{
+	struct call call = { .cmd = cmd };
+	long ret = get_call(&call, arg);
+
+	if (!ret) {
+		mutex_lock(&net->lock);
+		ret = owner_call(net, &call);
+		mutex_unlock(&net->lock);
+	}
+	kvfree(call.regions);
+	if (!ret && cmd == VHOST_GET_VRING_BASE &&
+	    copy_to_user(arg, &call.state, sizeof(call.state)))
+		ret = -EFAULT;
+	return ret;
 }
 
 static long vhost_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	struct kvmft_net *net = file->private_data;
-	long ret;
-
 	switch (cmd) {
 	case VHOST_GET_FEATURES:
 		return put_user(FEATURES, (u64 __user *)arg);
@@ -310,14 +298,10 @@ static long vhost_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case VHOST_SET_VRING_CALL:
 	case VHOST_SET_VRING_ERR:
 	case VHOST_NET_SET_BACKEND:
-		break;
+		return make_call(file->private_data, cmd, (void __user *)arg);
 	default:
 		return -ENOTTY;
 	}
-	kvmft_net_lock(net);
-	ret = owner_call(net, cmd, (void __user *)arg);
-	kvmft_net_unlock(net);
-	return ret;
 }
 
 static int vhost_open(struct inode *inode, struct file *file)

@@ -185,7 +185,7 @@ struct kvmft_vm *kvmft_vm_find(bool (*is_it)(struct kvmft_vm *vm, const void *ar
 /* The interrupt of an input that the VMM has made.  False: it has none. */
 bool kvmft_vm_interrupt(const struct kvmft_session_input *from, struct kvmft_input *input);
 
-/* They are about to be applied: a timer that the guest has set anew since it expired is to run on. */
+/* They are about to be applied: a timer that the guest has set anew since is to run on. */
 void kvmft_vm_look_at_timers(const struct kvmft_vm *vm, struct kvmft_input *inputs,
 			     unsigned int nr);
 

@@ -54,6 +54,14 @@ static bool is_sent_by(u16 type, enum kvmft_role from)
 	}
 }
 
+/* Its first message is a HELLO, and no other is; a backup may refuse to greet. */
+static bool is_in_place(u16 type, enum kvmft_role from, u64 number)
+{
+	if (type == KVMFT_WIRE_HELLO)
+		return !number;
+	return number || (type == KVMFT_WIRE_BYE && from == KVMFT_ROLE_BACKUP);
+}
+
 static bool has_length(u16 type, u32 len)
 {
 	switch (type) {
@@ -76,12 +84,11 @@ int kvmft_wire_check(const struct kvmft_wire_header *header, enum kvmft_role fro
 {
 	u16 type = le16_to_cpu(header->type);
 	u32 len = le32_to_cpu(header->len);
-	bool is_hello = type == KVMFT_WIRE_HELLO;
 
 	if (le32_to_cpu(header->magic) != KVMFT_WIRE_MAGIC || header->reserved)
 		return -EBADMSG;
 	/* Where the message is counts here, not which number it claims. */
-	if (!is_sent_by(type, from) || is_hello != !number)
+	if (!is_sent_by(type, from) || !is_in_place(type, from, number))
 		return -EPROTO;
 	if (!has_length(type, len))
 		return -EMSGSIZE;

@@ -14,7 +14,7 @@
 #include <uapi/linux/kvmft.h>
 
 /* Raised when an old receiver would misread a new sender. */
-#define KVMFT_WIRE_VERSION	4
+#define KVMFT_WIRE_VERSION	5
 
 /**
  * struct kvmft_wire_header - before each payload
@@ -39,10 +39,11 @@ struct kvmft_wire_header {
 /**
  * enum kvmft_wire_type - what a message says
  * @KVMFT_WIRE_HELLO: who sends: &struct kvmft_wire_hello.  The first message in both
- *	directions, and no other
+ *	directions, and no other; the backup's answers the primary's
  * @KVMFT_WIRE_ENTRIES: a part of the log: &struct kvmft_wire_entries.  From the primary only
  * @KVMFT_WIRE_MARK: how far the sender is, and that it lives: &struct kvmft_wire_mark
- * @KVMFT_WIRE_BYE: why nothing follows: &struct kvmft_wire_bye
+ * @KVMFT_WIRE_BYE: why nothing follows: &struct kvmft_wire_bye.  From a backup that refuses the
+ *	primary's HELLO the only message
  */
 enum kvmft_wire_type {
 	KVMFT_WIRE_HELLO	= 1,
@@ -165,7 +166,7 @@ void kvmft_wire_end(struct kvmft_wire_header *header, u32 crc);
  * Return: bytes of the payload, more than 0 and at most KVMFT_WIRE_LEN_MAX;
  * -EBADMSG: the magic or a reserved field is wrong, this is no message of kvmft;
  * -EPROTO: of unknown type, or one that @from does not send, or a HELLO that is not the first
- * message, or another message that is;
+ * message, or another message that is, but for a backup's BYE;
  * -EMSGSIZE: no message of its type has this length;
  * -EILSEQ: it is not number @number.
  */

@@ -321,6 +321,10 @@ static void hello_first(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 1ULL << 32, 72, BACKUP, 1ULL << 32), -EPROTO);
 	/* First, but not with the number of the first. */
 	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_HELLO, 1, 72, BACKUP, 0), -EILSEQ);
+	/* Of a backup that refuses to greet; none but that. */
+	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_BYE, 0, 8, BACKUP, 0), 8);
+	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_BYE, 1, 8, BACKUP, 0), -EILSEQ);
+	KUNIT_EXPECT_EQ(test, check(KVMFT_WIRE_MARK, 0, 24, BACKUP, 0), -EPROTO);
 	for (i = 1; i < ARRAY_SIZE(kinds); i++) {
 		KUNIT_EXPECT_EQ_MSG(test, check(kinds[i].type, 0, kinds[i].min, PRIMARY, 0),
 				    -EPROTO, "%s", kinds[i].name);

@@ -36,6 +36,24 @@ void lose_commands(bool lose)
 	      "scsi_debug's options: %m");
 }
 
+void fail_command(unsigned int command, unsigned int sense)
+{
+	char rule[60];
+	glob_t found;
+	int ret;
+
+	CHECK(!glob("/sys/kernel/debug/scsi_debug/*:*/error", 0, NULL, &found),
+	      "scsi_debug injects no errors");
+	/* Type 2: status, then sense key */
+	if (sense)
+		snprintf(rule, sizeof(rule), "2 1 %x 0 0 2 %x 0 0\n", command, sense);
+	else
+		snprintf(rule, sizeof(rule), "- 2 %x\n", command);
+	ret = write_file(found.gl_pathv[0], rule);
+	CHECK(!ret || !sense, "%s: %m", found.gl_pathv[0]);
+	globfree(&found);
+}
+
 /* The disk of scsi_debug, which is made here */
 static void find_disk(void)
 {
@@ -273,4 +291,15 @@ void check_live(struct half *half)
 		CHECK_EQ(half->outcome.regs.rbx, 0, "steps back of the TSC");
 		CHECK_EQ(interrupts_of(half), half->micro->iterations, "alarms");
 	}
+}
+
+void check_reason(struct half *half, const char *text)
+{
+	char path[100], reason[300] = "";
+
+	status_of(half);
+	snprintf(path, sizeof(path), "/sys/class/misc/kvmft/session%llu/reason",
+		 (unsigned long long)half->outcome.status.id);
+	CHECK_RET(read_file(path, reason, sizeof(reason)), 0, path);
+	CHECK(strstr(reason, text), "the reason is \"%s\"", reason);
 }

@@ -28,6 +28,8 @@ void both_setup(void);
 void set_disk(const char *state);
 /* Its commands come to nothing */
 void lose_commands(bool lose);
+/* Its command fails with this sense key, for good; 0: no more */
+void fail_command(unsigned int command, unsigned int sense);
 void blank(unsigned int block);
 
 /*
@@ -63,6 +65,8 @@ void destroy_half(struct half *half);
 void kill_half(struct half *half);
 void close_session(struct half *half);
 void wait_for_state(struct half *half, enum kvmft_state state, const char *what);
+/* The reason why its session ended, or is alone, has @text in it */
+void check_reason(struct half *half, const char *text);
 /* It has won, and the guest comes to its end as if nothing had been */
 void check_live(struct half *half);
 

@@ -287,6 +287,7 @@ static void sleep_states(void)
 		{ 1 << 13 | 2 << 10, KVMFT_END_FINISHED, "switched its machine off" },
 		{ 1 << 13 | 1 << 10, KVMFT_END_UNSUPPORTED, "suspended its machine to RAM" },
 		{ 1 << 10, KVMFT_END_NONE, NULL },
+		{ 1 << 13 | 7 << 10, KVMFT_END_NONE, NULL },
 	};
 	struct micro micro = { .name = "sleep", .entry = micro_sleep };
 	struct kvmft_session_status status;

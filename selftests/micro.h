@@ -63,7 +63,9 @@ extern const char micro_branches[], micro_calls[], micro_indirect[], micro_endle
 extern const char micro_rep[], micro_shadow[], micro_flags[], micro_debug[], micro_halt[];
 extern const char micro_timer[], micro_touch[], micro_lint0[], micro_input[], micro_reset[];
 extern const char micro_pit[], micro_rearm[], micro_level[], micro_level_out[], micro_sleep[];
+extern const char micro_off[];
 extern const char micro_alarm[], micro_output[], micro_write[], micro_nic[], micro_nic_blind[];
+extern const char micro_nic_flood[], micro_nic_off[];
 
 extern const struct micro micros[];
 extern const unsigned int nr_micros;

@@ -152,6 +152,21 @@ GUEST micro_rearm
 	DONE
 3:	out %al, $MICRO_PORT_WRONG
 
+/* Writes there that QEMU does not act on; then one that switches it off, and on if that can be */
+GUEST micro_off
+	mov $MICRO_PORT_SLEEP, %edx
+1:	mov $0x3c00, %eax		/* SLP_EN, SLP_TYP 7 */
+	out %ax, %dx
+	mov $1000, %ecx
+2:	dec %ecx
+	jnz 2b
+	incq DATA(MICRO_COUNT)
+	dec %r15
+	jnz 1b
+	mov $0x2000, %eax		/* SLP_EN, SLP_TYP 0 */
+	out %ax, %dx
+	DONE
+
 /* Many accesses to a device in the kernel, by one instruction */
 GUEST micro_pit
 1:	mov $GUEST_HEAP, %edi
@@ -441,15 +456,34 @@ GUEST micro_output
  */
 GUEST micro_nic
 	mov $1, %r8d
+	xor %r9d, %r9d
+	jmp 1f
+
+/* The same, and it switches itself off in the end */
+GUEST micro_nic_off
+	mov $1, %r8d
+	xor %r9d, %r9d
+	mov $1, %r10d
+	jmp 1f
+
+/* The same as the first, and before each it reads a lot, which fills the log */
+GUEST micro_nic_flood
+	mov $1, %r8d
+	mov $1000, %r9d
 	jmp 1f
 
 /* The same, without a look at what the device does */
 GUEST micro_nic_blind
 	xor %r8d, %r8d
+	xor %r9d, %r9d
 1:	xor %ebx, %ebx
 1:	mov $2000, %ecx
 2:	dec %ecx
 	jnz 2b
+	mov $GUEST_HEAP, %edi
+	mov %r9d, %ecx
+	mov $MICRO_PORT_STRING, %edx
+	rep insl
 	inc %ebx
 	mov %bx, MICRO_NIC_INDEX
 	mov $MICRO_PORT_KICK, %edx
@@ -461,7 +495,12 @@ GUEST micro_nic_blind
 4:	incq DATA(MICRO_COUNT)
 	dec %r15
 	jnz 1b
-	DONE
+	test %r10d, %r10d
+	jz 5f
+	mov $0x2000, %eax		/* SLP_EN, SLP_TYP 0 */
+	mov $MICRO_PORT_SLEEP, %edx
+	out %ax, %dx
+5:	DONE
 
 /* The LAPIC's timer, one shot after another, while it computes */
 GUEST micro_timer

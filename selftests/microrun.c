@@ -206,6 +206,9 @@ bool micro_run(struct vm *vm, const struct micro *micro, struct rng *rng, int se
 			take_output(vm);
 			continue;
 		}
+		/* Whatever the guest wants: it is run again */
+		if (run->exit_reason == KVM_EXIT_IO && run->io.port == MICRO_PORT_SLEEP)
+			continue;
 		if (run->exit_reason != KVM_EXIT_MMIO &&
 		    !(run->exit_reason == KVM_EXIT_IO &&
 		      (run->io.port == PORT_NOP || run->io.port == MICRO_PORT_VALUE ||

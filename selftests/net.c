@@ -19,16 +19,17 @@
 
 #include "both.h"
 #include "nic.h"
+#include "nowhere.h"
 #include "tcp.h"
 #include "util.h"
 
-#define DESC_NEXT	1
-#define DESC_WRITE	2
-
-/* Descriptors of a buffer; of a packet: half of the module's queue, but for what tells the guest */
-#define BUFFER		5
+/* Descriptors of a packet: half of the module's queue, but for what tells the guest */
 #define PIECES		125
 #define PIECES_MAX	127
+#define BUFFER		5	/* ... of a buffer */
+
+#define LARGE		60000		/* bytes of a packet, with virtio's header */
+#define ROOM		(4 << 20)	/* for packets that wait */
 
 /*
  * One guest, to a file or from it.
@@ -198,33 +199,6 @@ static void receives(void)
 	close(log);
 }
 
-/* Buffers of BUFFER descriptors, of a byte each, one behind the other in memory */
-static void make_pieces(struct nic *nic, unsigned int buffers)
-{
-	struct nic_ring *ring = nic_ring(nic, NIC_RX_QUEUE);
-	unsigned int i;
-
-	for (i = 0; i < buffers * BUFFER; i++)
-		ring->desc[i] = (struct nic_desc) {
-			.addr = NIC_BUFFERS + i, .len = 1, .next = i + 1,
-			.flags = DESC_WRITE | ((i + 1) % BUFFER ? DESC_NEXT : 0),
-		};
-	for (i = 0; i < buffers; i++)
-		ring->avail.heads[i] = i * BUFFER;
-	ring->avail.index = buffers;
-}
-
-/* A frame that fills so many bytes, virtio's header included, with @byte */
-static void send_bytes(const struct nic *nic, u8 byte, unsigned int len)
-{
-	u8 frame[PIECES_MAX] = {};
-
-	memset(frame, byte, len - NIC_HEADER);
-	frame[12] = NIC_TYPE >> 8;
-	frame[13] = NIC_TYPE & 0xff;
-	CHECK(send(nic->far, frame, len - NIC_HEADER, 0) == (ssize_t)len - NIC_HEADER, "send: %m");
-}
-
 /* As many as there is room for in the queue, with the news of it; a packet of more is lost */
 static void receives_in_pieces(void)
 {
@@ -238,12 +212,12 @@ static void receives_in_pieces(void)
 	open_run(&run, "nic", "kvmft-a");
 	CHECK(!ioctl(run.nic.fd, VHOST_SET_FEATURES, &features), "VHOST_SET_FEATURES: %m");
 	memset(run.vm.mem + NIC_BUFFERS, 0, NIC_RING);
-	make_pieces(&run.nic, NIC_RING / BUFFER);
+	nic_fill_rx_pieces(&run.nic, NIC_RING / BUFFER, BUFFER);
 	CHECK_RET(kvmft_record(run.session, log, 0), 0, "KVMFT_SESSION_RECORD");
 	start_nic(&run.nic);
-	send_bytes(&run.nic, 0x11, PIECES);
-	send_bytes(&run.nic, 0x22, PIECES_MAX);
-	send_bytes(&run.nic, 0x33, PIECES);
+	nic_send_bytes(&run.nic, 0x11, PIECES);
+	nic_send_bytes(&run.nic, 0x22, PIECES_MAX);
+	nic_send_bytes(&run.nic, 0x33, PIECES);
 	run_to_end(&run);
 	finish(&run);
 	ring = nic_ring(&run.nic, NIC_RX_QUEUE);
@@ -296,6 +270,42 @@ static void unprotected(void)
 	CHECK_RET(nic_start(&run.nic, NIC_RX_QUEUE), 0, "VHOST_NET_SET_BACKEND");
 	nic_send(&run.nic, 5);
 	wait_until(__atomic_load_n(&ring->used.index, __ATOMIC_ACQUIRE) == 6, "one more");
+	run.session = -1;
+	close_run(&run);
+	close(log);
+}
+
+/* Packets as large as can be */
+static void enlarge(struct nic *nic)
+{
+	struct nic_ring *ring = nic_ring(nic, NIC_TX_QUEUE);
+	unsigned int i;
+
+	for (i = 0; i < NIC_RING; i++)
+		ring->desc[i].len = LARGE;
+}
+
+/* More than there is room for, and each is an error: none keeps room, or the next waiting */
+static void tap_is_down(void)
+{
+	struct nic_ring *ring;
+	int log = micro_open_log();
+	struct run run;
+
+	dev = kvmft_open_ok();
+	open_run(&run, "nic_blind", "kvmft-a");
+	enlarge(&run.nic);
+	CHECK_RET(kvmft_record(run.session, log, 0), 0, "KVMFT_SESSION_RECORD");
+	start_nic(&run.nic);
+	close(run.session);
+	CHECK_RET(nic_stop(&run.nic, NIC_TX_QUEUE), 0, "VHOST_NET_SET_BACKEND, -1");
+	run_to_end(&run);
+	ring = nic_ring(&run.nic, NIC_TX_QUEUE);
+	CHECK_EQ(ring->used.index, 0, "packets that a device took that was stopped");
+	nic_down(&run.nic);
+	CHECK_RET(nic_start(&run.nic, NIC_TX_QUEUE), 0, "VHOST_NET_SET_BACKEND");
+	wait_until(__atomic_load_n(&ring->used.index, __ATOMIC_ACQUIRE) == run.micro.iterations,
+		   "all are taken");
 	run.session = -1;
 	close_run(&run);
 	close(log);
@@ -416,6 +426,57 @@ static void hostile(void)
 	dev = kvmft_open_ok();
 	for (i = 0; i < ARRAY_SIZE(lies); i++)
 		check_lie(&lies[i]);
+}
+
+static void *stuck_thread(void *arg)
+{
+	int fd = open(NIC_DEVICE, O_RDWR | O_CLOEXEC);
+
+	CHECK(fd >= 0 && !ioctl(fd, VHOST_SET_OWNER, 0), NIC_DEVICE ": %m");
+	CHECK(!ioctl(fd, VHOST_SET_FEATURES, arg), "VHOST_SET_FEATURES: %m");
+	close(fd);
+	return NULL;
+}
+
+/* A VMM's argument, and a guest's ring, never come: no other is kept waiting */
+static void stuck_vmm(void)
+{
+	int log = micro_open_log(), other = micro_open_log();
+	struct nowhere argument, memory;
+	struct vhost_vring_addr addr = { .index = NIC_RX_QUEUE };
+	struct run run, stuck;
+	pthread_t thread;
+
+	dev = kvmft_open_ok();
+	nowhere_open(&argument);
+	nowhere_open(&memory);
+	CHECK(!pthread_create(&thread, NULL, stuck_thread, argument.page), "pthread_create");
+	nowhere_wait(&argument);
+
+	open_run(&stuck, "nic", "kvmft-b");
+	addr.desc_user_addr = (uintptr_t)nic_ring(&stuck.nic, NIC_RX_QUEUE)->desc;
+	addr.used_user_addr = (uintptr_t)&nic_ring(&stuck.nic, NIC_RX_QUEUE)->used;
+	addr.avail_user_addr = (uintptr_t)memory.page;
+	CHECK(!ioctl(stuck.nic.fd, VHOST_SET_VRING_ADDR, &addr), "VHOST_SET_VRING_ADDR: %m");
+	CHECK_RET(kvmft_record(stuck.session, other, 0), 0, "KVMFT_SESSION_RECORD");
+	start_nic(&stuck.nic);
+	nic_send(&stuck.nic, 1);
+	nowhere_wait(&memory);
+
+	open_run(&run, "nic", "kvmft-a");
+	CHECK_RET(kvmft_record(run.session, log, 0), 0, "KVMFT_SESSION_RECORD");
+	start_nic(&run.nic);
+	run_to_end(&run);
+	finish(&run);
+	check_left(&run.nic, 0, run.micro.iterations);
+	close_run(&run);
+
+	nowhere_close(&argument);
+	nowhere_close(&memory);
+	pthread_join(thread, NULL);
+	close_run(&stuck);
+	close(log);
+	close(other);
 }
 
 /* What can not be: each call says so, by its errno */
@@ -622,6 +683,54 @@ static void backup_is_lost(void)
 	end_nics(&both);
 }
 
+static void prepare_large(struct half *half)
+{
+	prepare(half);
+	enlarge(&nics[half->pair.role == KVMFT_ROLE_BACKUP]);
+}
+
+/*
+ * Its VMM hangs; the module there lives, and has a word with the primary now and then.  The guest
+ * waits until there is room for packets: not for long
+ */
+static void backup_stands_still(void)
+{
+	struct both both;
+
+	dev = kvmft_open_ok();
+	start_both(&both, "nic_flood", 108, 10, prepare_large);
+	stop_thread(&both.backup);
+	wait_until((status_of(&both.primary),
+		    both.primary.outcome.status.bytes_held > ROOM - LARGE),
+		   "there is no room");
+	CHECK_EQ(both.primary.outcome.status.state, KVMFT_STATE_COUNTING, "state of the primary");
+	wait_for_state(&both.primary, KVMFT_STATE_LIVE, "the primary is live");
+	check_reason(&both.primary, "has stood still for 1000 ms");
+	close_session(&both.backup);
+	end_nics(&both);
+}
+
+/* A guest is switched off before the backup has all: what it has sent leaves when that has it */
+static void last_packets(void)
+{
+	struct both both;
+	u64 left = 0;
+
+	dev = kvmft_open_ok();
+	primary_timeout = 20 * TIMEOUT;
+	start_both(&both, "nic_off", 109, 10, prepare);
+	cut_link(&both.link);
+	wait_until((status_of(&both.primary), both.primary.outcome.status.end),
+		   "the guest is switched off");
+	CHECK_EQ(both.primary.outcome.status.end, KVMFT_END_FINISHED, "how the session ended");
+	left = drain(&nics[0], left);
+	CHECK(left + 100 < both.micro.iterations, "%llu packets left a primary that is cut off",
+	      (unsigned long long)left);
+	mend_link(&both.link);
+	wait_until((left = drain(&nics[0], left)) == both.micro.iterations, "all leave");
+	end_nics(&both);
+}
+
 /* Packets that came to the primary are with the backup's guest; it goes on behind them */
 static void received_by_both(void)
 {
@@ -661,10 +770,14 @@ static const struct tap_case cases[] = {
 	{ "receives", receives, 0 },
 	{ "receives_in_pieces", receives_in_pieces, 0 },
 	{ "unprotected", unprotected, 0 },
+	{ "tap_is_down", tap_is_down, 0 },
 	{ "hostile", hostile, 0 },
+	{ "stuck_vmm", stuck_vmm, 0 },
 	{ "packets_wait", packets_wait, 0 },
 	{ "packets_are_resent", packets_are_resent, 0 },
 	{ "backup_is_lost", backup_is_lost, 0 },
+	{ "backup_stands_still", backup_stands_still, 0 },
+	{ "last_packets", last_packets, 0 },
 	{ "received_by_both", received_by_both, 0 },
 };
 

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -29,6 +30,7 @@
 #define SHORT		400	/* where a peer is silent for good */
 #define AT_ONCE		3000	/* less than TIMEOUT */
 #define MAX_CPUID	256	/* leaves */
+#define SMALL		8192	/* bytes of TCP's buffers */
 
 static int dev;
 
@@ -103,9 +105,9 @@ PAIR_CASE(input)
 PAIR_CASE(reset)
 
 /* A VM with a session that is no side of a pair yet */
-static int new_session(struct vm *vm)
+static int new_session(struct vm *vm, const struct micro *micro)
 {
-	micro_vm(vm, micro_of("tsc"));
+	micro_vm(vm, micro);
 	return kvmft_create_ok(dev, vm->fd);
 }
 
@@ -115,7 +117,7 @@ static int new_session(struct vm *vm)
 static int try(const struct kvmft_session_pair *pair, void (*change)(const struct vm *vm))
 {
 	struct vm vm;
-	int session = new_session(&vm);
+	int session = new_session(&vm, micro_of("tsc"));
 	int ret;
 
 	if (change)
@@ -354,19 +356,48 @@ struct victim {
 
 static u8 payload[2 << 20];
 
-/* Say of ourselves what the module says, but for the role */
+static void receive_hello(int socket, struct hello *hello, enum kvmft_role role)
+{
+	struct header header;
+
+	CHECK(receive_message(socket, &header, hello, sizeof(*hello)) && header.type == HELLO &&
+	      !header.number && header.len == sizeof(*hello), "no hello");
+	CHECK_EQ(hello->role, role, "role");
+	CHECK_EQ(hello->generation, 7, "generation");
+}
+
+/* A primary of the module's that says hello to us; what it gets is @answer's to say */
+static int meet_primary(struct hello *hello, void (*answer)(int socket))
+{
+	static const struct mismatch primary = { .pair = as_primary };
+	struct other other = { .mismatch = &primary };
+	pthread_t thread;
+	int ends[2];
+
+	tcp_connection(ends);
+	other.socket = ends[0];
+	CHECK(!pthread_create(&thread, NULL, other_thread, &other), "pthread_create");
+	receive_hello(ends[1], hello, KVMFT_ROLE_PRIMARY);
+	answer(ends[1]);
+	pthread_join(thread, NULL);
+	close(ends[0]);
+	close(ends[1]);
+	return other.ret;
+}
+
+/* Say of ourselves what the module says, but for the role; a backup answers */
 static void *greet_thread(void *arg)
 {
 	struct victim *victim = arg;
-	struct header header;
+	struct hello hello;
 
-	CHECK(receive_message(victim->socket, &header, &victim->hello, sizeof(victim->hello)) &&
-	      header.type == HELLO && !header.number && header.len == sizeof(victim->hello),
-	      "no hello");
-	CHECK_EQ(victim->hello.role, victim->pair.role, "role");
-	CHECK_EQ(victim->hello.generation, 7, "generation");
-	victim->hello.role = 3 - victim->hello.role;
-	send_message(victim->socket, HELLO, 0, &victim->hello, sizeof(victim->hello));
+	if (victim->pair.role == KVMFT_ROLE_BACKUP)
+		send_message(victim->socket, HELLO, 0, &victim->hello, sizeof(hello));
+	receive_hello(victim->socket, &hello, victim->pair.role);
+	if (victim->pair.role == KVMFT_ROLE_BACKUP)
+		return NULL;
+	hello.role = KVMFT_ROLE_BACKUP;
+	send_message(victim->socket, HELLO, 0, &hello, sizeof(hello));
 	return NULL;
 }
 
@@ -380,18 +411,28 @@ static void *run_thread(void *arg)
 	return NULL;
 }
 
-static void start_victim(struct victim *victim, enum kvmft_role role, u32 timeout_ms)
+static void hang_up(int socket)
+{
+	shutdown(socket, SHUT_RDWR);
+}
+
+static void start_victim_of(struct victim *victim, const struct micro *micro, enum kvmft_role role,
+			    u32 timeout_ms)
 {
 	struct kvmft_session_status status;
-	int ends[2];
+	int ends[2], size = SMALL;
 
 	dev = kvmft_open_ok();
-	*victim = (struct victim) { .micro = micro_of("tsc") };
+	*victim = (struct victim) { .micro = micro };
+	if (role == KVMFT_ROLE_BACKUP)
+		CHECK_RET(meet_primary(&victim->hello, hang_up), -ECONNRESET, "nobody there");
 	tcp_connection(ends);
+	CHECK(!setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) &&
+	      !setsockopt(ends[1], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), "buffers: %m");
 	victim->socket = ends[1];
 	victim->pair = side(ends[0], role);
 	victim->pair.timeout_ms = timeout_ms;
-	victim->session = new_session(&victim->vm);
+	victim->session = new_session(&victim->vm, micro);
 	CHECK(!pthread_create(&victim->greeter, NULL, greet_thread, victim), "pthread_create");
 	CHECK_RET(kvmft_pair(victim->session, &victim->pair), 0, "KVMFT_SESSION_PAIR");
 	pthread_join(victim->greeter, NULL);
@@ -399,6 +440,11 @@ static void start_victim(struct victim *victim, enum kvmft_role role, u32 timeou
 	kvmft_status_ok(victim->session, &status);
 	victim->id = status.id;
 	CHECK(!pthread_create(&victim->runner, NULL, run_thread, victim), "pthread_create");
+}
+
+static void start_victim(struct victim *victim, enum kvmft_role role, u32 timeout_ms)
+{
+	start_victim_of(victim, micro_of("tsc"), role, timeout_ms);
 }
 
 /* Its session ends, with @words in the reason, at once; a primary's guest does all of its work */
@@ -499,7 +545,7 @@ static void lie_acknowledgement(int socket)
 	send_message(socket, MARK, 1, mark, sizeof(mark));
 }
 
-static void send_bye(int socket, const char *text)
+static void send_bye(int socket, u64 number, const char *text)
 {
 	struct {
 		u32 reason;
@@ -508,22 +554,22 @@ static void send_bye(int socket, const char *text)
 	} bye = { .reason = 1 };
 
 	memcpy(bye.text, text, sizeof(bye.text));
-	send_message(socket, BYE, 1, &bye, sizeof(bye));
+	send_message(socket, BYE, number, &bye, sizeof(bye));
 }
 
 static void lie_bye(int socket)
 {
-	send_bye(socket, "\033[31mred");
+	send_bye(socket, 1, "\033[31mred");
 }
 
 static void leave(int socket)
 {
-	send_bye(socket, "good-bye");
+	send_bye(socket, 1, "good-bye");
 }
 
-static void hang_up(int socket)
+static void refuse(int socket)
 {
-	shutdown(socket, SHUT_RDWR);
+	send_bye(socket, 0, "good-bye");
 }
 
 /* A primary whose backup lies: its session ends with the reason, its guest is not hurt */
@@ -556,6 +602,77 @@ static void lies(void)
 		check_ended(&victim, liars[i].words);
 		end_victim(&victim);
 	}
+}
+
+/* A backup that refuses its primary answers with its reason alone */
+static void refusal(void)
+{
+	struct hello hello;
+	int log = kernel_log();
+
+	dev = kvmft_open_ok();
+	CHECK_RET(meet_primary(&hello, refuse), -EPROTO, "a backup that refuses");
+	CHECK_EQ(kernel_log_lines(log, "the backup gives up: good-bye"), 1, "the reason");
+	close(log);
+}
+
+/* When its engine can not be started the session is no side of a pair: it can become a recording */
+static void not_started(void)
+{
+	struct kvm_ioeventfd event = {
+		.addr = PORT_NOP, .fd = eventfd(0, EFD_CLOEXEC), .flags = KVM_IOEVENTFD_FLAG_PIO,
+	};
+	struct victim victim = { .micro = micro_of("tsc") };
+	struct kvmft_session_status status;
+	int ends[2], log = micro_open_log();
+
+	dev = kvmft_open_ok();
+	tcp_connection(ends);
+	victim.socket = ends[1];
+	victim.pair = side(ends[0], KVMFT_ROLE_PRIMARY);
+	victim.session = new_session(&victim.vm, victim.micro);
+	CHECK(event.fd >= 0 && !ioctl(victim.vm.fd, KVM_IOEVENTFD, &event), "KVM_IOEVENTFD: %m");
+	CHECK(!pthread_create(&victim.greeter, NULL, greet_thread, &victim), "pthread_create");
+	CHECK_RET(kvmft_pair(victim.session, &victim.pair), -EOPNOTSUPP, "KVMFT_SESSION_PAIR");
+	pthread_join(victim.greeter, NULL);
+	event.flags |= KVM_IOEVENTFD_FLAG_DEASSIGN;
+	CHECK(!ioctl(victim.vm.fd, KVM_IOEVENTFD, &event), "KVM_IOEVENTFD: %m");
+	CHECK_RET(kvmft_record(victim.session, log, 0), 0, "KVMFT_SESSION_RECORD");
+	kvmft_status_ok(victim.session, &status);
+	CHECK_EQ(status.role, 0, "role of a recording");
+	CHECK_EQ(status.generation, 0, "generation of a recording");
+	end_victim(&victim);
+	close(ends[0]);
+	close(event.fd);
+	close(log);
+}
+
+/* A backup that takes no data, its ring being full, but replays, is slow; then it stands still */
+static void slow_backup(void)
+{
+	struct micro micro = *micro_of("string");
+	struct kvmft_session_status status;
+	u64 mark[3] = { 0 }, number;
+	struct victim victim;
+
+	micro.iterations = 1000;
+	start_victim_of(&victim, &micro, KVMFT_ROLE_PRIMARY, SHORT);
+	for (number = 1; number <= 4 * SHORT / HEARTBEAT; number++) {
+		mark[1]++;
+		send_message(victim.socket, MARK, number, mark, sizeof(mark));
+		usleep(HEARTBEAT * 1000);
+	}
+	kvmft_status_ok(victim.session, &status);
+	CHECK_EQ(status.end, 0, "how the session of a primary ended whose backup is slow");
+	CHECK(status.log_bytes > 10 * SMALL, "%llu bytes of the log",
+	      (unsigned long long)status.log_bytes);
+	for (; !status.end; number++) {
+		send_message(victim.socket, MARK, number, mark, sizeof(mark));
+		usleep(HEARTBEAT * 1000);
+		kvmft_status_ok(victim.session, &status);
+	}
+	check_ended(&victim, "takes no data for");
+	end_victim(&victim);
 }
 
 /* A backup takes no part of a log but the next one */
@@ -663,6 +780,9 @@ static const struct tap_case cases[] = {
 	{ "arguments", arguments, 0 },
 	{ "mismatches", mismatches, 0 },
 	{ "lies", lies, 0 },
+	{ "refusal", refusal, 0 },
+	{ "not_started", not_started, 0 },
+	{ "slow_backup", slow_backup, 0 },
 	{ "wrong_place", wrong_place, 0 },
 	{ "silence", silence, 0 },
 	{ "heartbeats", heartbeats, 0 },

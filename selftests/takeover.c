@@ -22,6 +22,11 @@
 #include "tcp.h"
 #include "util.h"
 
+/* SBC-4, 5.31; SPC-5, 4.5.8 */
+#define SYNCHRONIZE_CACHE_16	0x91
+#define HARDWARE_ERROR		4
+#define ILLEGAL_REQUEST		5
+
 /* Of the IOAPIC alone, and masked */
 #define FIRST_LINE	20
 
@@ -30,13 +35,13 @@ static int run_once(struct vm *vm)
 	return ioctl(vm->vcpu, KVM_RUN, NULL) ? -errno : 0;
 }
 
-static void check_stopped(struct half *half)
+/* In its state, in which the guest does not run */
+static void check_held(struct half *half)
 {
 	struct kvm_regs regs, later;
 
 	struct pollfd pfd = { .fd = half->session };
 
-	wait_for_state(half, KVMFT_STATE_STOPPED, "this side is stopped");
 	CHECK_EQ(half->outcome.status.generation, GENERATION, "generation");
 	CHECK_RET(half->done, NOT_YET, "KVM_RUN");
 	wait_until(poll(&pfd, 1, 0) == 1 && pfd.revents & POLLHUP, "who looks after it is told");
@@ -53,6 +58,12 @@ static void check_stopped(struct half *half)
 	/* ... and never will */
 	close_session(half);
 	CHECK_RET(run_once(&half->vm), -EIO, "KVM_RUN when its session is closed");
+}
+
+static void check_stopped(struct half *half)
+{
+	wait_for_state(half, KVMFT_STATE_STOPPED, "this side is stopped");
+	check_held(half);
 }
 
 /* The VMM of the primary dies */
@@ -174,17 +185,6 @@ static void check_counting(struct half *half)
 	CHECK_EQ(half->outcome.status.state, KVMFT_STATE_COUNTING, "state of a side of a pair");
 }
 
-static void check_reason(struct half *half, const char *text)
-{
-	char path[100], reason[300] = "";
-
-	status_of(half);
-	snprintf(path, sizeof(path), "/sys/class/misc/kvmft/session%llu/reason",
-		 (unsigned long long)half->outcome.status.id);
-	CHECK_RET(read_file(path, reason, sizeof(reason)), 0, path);
-	CHECK(strstr(reason, text), "the reason is \"%s\"", reason);
-}
-
 static int set_lag_max(struct half *half, const char *value)
 {
 	char path[100];
@@ -298,6 +298,38 @@ static void commands_are_lost(void)
 	end_both(&both);
 }
 
+/* Its cache can not be written: what it has may be forgotten, which decides nothing either */
+static void cache_is_volatile(void)
+{
+	struct both both;
+
+	dev = kvmft_open_ok();
+	start_both(&both, "alarm", 83, 10, NULL);
+	fail_command(SYNCHRONIZE_CACHE_16, HARDWARE_ERROR);
+	kill_half(&both.primary);
+	wait_for_state(&both.backup, KVMFT_STATE_CLAIMING, "the backup claims");
+	usleep(3000000);
+	status_of(&both.backup);
+	CHECK_EQ(both.backup.outcome.status.state, KVMFT_STATE_CLAIMING, "state of the backup");
+	fail_command(SYNCHRONIZE_CACHE_16, 0);
+	check_live(&both.backup);
+	end_both(&both);
+}
+
+/* A disk that does not know the command has none */
+static void cache_is_not_there(void)
+{
+	struct both both;
+
+	dev = kvmft_open_ok();
+	fail_command(SYNCHRONIZE_CACHE_16, ILLEGAL_REQUEST);
+	start_both(&both, "alarm", 84, 10, NULL);
+	kill_half(&both.primary);
+	check_live(&both.backup);
+	fail_command(SYNCHRONIZE_CACHE_16, 0);
+	end_both(&both);
+}
+
 /* Closed while nobody is live: the guest does not run on, and nothing waits for the disk */
 static void closed_in_doubt(void)
 {
@@ -332,6 +364,39 @@ static void no_failure(void)
 	status_of(&both.backup);
 	CHECK_EQ(both.primary.outcome.status.state, KVMFT_STATE_COUNTING, "state of the primary");
 	CHECK_EQ(both.backup.outcome.status.state, KVMFT_STATE_COUNTING, "state of the backup");
+	end_both(&both);
+}
+
+static void check_off(struct half *half)
+{
+	wait_for_state(half, KVMFT_STATE_ENDED, "this side has ended");
+	CHECK_EQ(half->outcome.status.end, KVMFT_END_FINISHED, "how it ended");
+	check_held(half);
+}
+
+/* ... and that is the end on both sides, whatever their VMMs think: this one runs it again */
+static void switched_off(void)
+{
+	struct both both;
+
+	dev = kvmft_open_ok();
+	start_both(&both, "off", 93, 10, NULL);
+	check_off(&both.backup);
+	check_off(&both.primary);
+	end_both(&both);
+}
+
+/* The backup does not learn of it, and goes on alone */
+static void switched_off_alone(void)
+{
+	struct both both;
+
+	dev = kvmft_open_ok();
+	primary_timeout = 20 * TIMEOUT;
+	start_both(&both, "off", 94, 10, NULL);
+	cut_link(&both.link);
+	check_live(&both.backup);
+	check_off(&both.primary);
 	end_both(&both);
 }
 
@@ -567,16 +632,14 @@ static void check_both(struct attempt *primary, struct attempt *backup, int prim
 	pthread_join(threads[0], NULL);
 	pthread_join(threads[1], NULL);
 	CHECK_RET(backup->ret, backup_gets, what);
-	/* It may have met the backup before that found fault with the disk */
-	if (primary_gets)
-		CHECK_RET(primary->ret, primary_gets, what);
+	CHECK_RET(primary->ret, primary_gets, what);
 }
 
 static void set_up_refused(void)
 {
 	int file = open("/", O_TMPFILE | O_RDWR, 0600), reading = open(disk_path, O_RDONLY);
 	struct attempt primary, backup;
-	int ends[2];
+	int ends[2], log = kernel_log();
 
 	dev = kvmft_open_ok();
 	CHECK(reading >= 0, "%s: %m", disk_path);
@@ -599,12 +662,19 @@ static void set_up_refused(void)
 	set_disk("offline");
 	REFUSED(, -EIO, "a disk that does not answer");
 	set_disk("running");
+	fail_command(SYNCHRONIZE_CACHE_16, HARDWARE_ERROR);
+	REFUSED(, -EIO, "a disk whose cache can not be written");
+	fail_command(SYNCHRONIZE_CACHE_16, 0);
+	blank(70);
 #undef REFUSED
 	/* The blank block is still blank, and the other side finds no pair there */
 	primary = attempt_of(ends[0], KVMFT_ROLE_PRIMARY, 71);
 	backup = attempt_of(ends[1], KVMFT_ROLE_BACKUP, 70);
 	blank(71);
-	check_both(&primary, &backup, 0, -EEXIST, "two blocks");
+	check_both(&primary, &backup, -EPROTO, -EEXIST, "two blocks");
+	CHECK_EQ(kernel_log_lines(log, "the backup gives up: no arbiter: the block is blank"), 1,
+		 "the reason at the primary");
+	close(log);
 	close(ends[0]);
 	close(ends[1]);
 
@@ -653,8 +723,12 @@ static const struct tap_case cases[] = {
 	{ "disk_is_gone", disk_is_gone, 0 },
 	{ "disk_was_reset", disk_was_reset, 0 },
 	{ "commands_are_lost", commands_are_lost, 0 },
+	{ "cache_is_volatile", cache_is_volatile, 0 },
+	{ "cache_is_not_there", cache_is_not_there, 0 },
 	{ "closed_in_doubt", closed_in_doubt, 0 },
 	{ "no_failure", no_failure, 0 },
+	{ "switched_off", switched_off, 0 },
+	{ "switched_off_alone", switched_off_alone, 0 },
 	{ "output_waits", output_waits, 0 },
 	{ "stands_still", stands_still, 0 },
 	{ "inputs_are_kept", inputs_are_kept, 0 },

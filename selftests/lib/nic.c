@@ -169,6 +169,16 @@ int nic_stop(struct nic *nic, unsigned int queue)
 	return set_backend(nic, queue, -1);
 }
 
+void nic_down(struct nic *nic)
+{
+	struct ifreq ifr = {};
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", nic->name);
+	CHECK(!ioctl(nic->far, SIOCGIFFLAGS, &ifr), "SIOCGIFFLAGS: %m");
+	ifr.ifr_flags &= ~IFF_UP;
+	CHECK(!ioctl(nic->far, SIOCSIFFLAGS, &ifr), "SIOCSIFFLAGS: %m");
+}
+
 struct nic_ring *nic_ring(const struct nic *nic, unsigned int queue)
 {
 	return (struct nic_ring *)(nic->vm->mem + (queue == NIC_TX_QUEUE ? NIC_TX : NIC_RX));
@@ -196,6 +206,7 @@ void nic_fill_tx(struct nic *nic)
 	}
 }
 
+#define DESC_NEXT	1
 #define DESC_WRITE	2
 
 void nic_fill_rx(struct nic *nic)
@@ -210,6 +221,21 @@ void nic_fill_rx(struct nic *nic)
 		ring->avail.heads[i] = i;
 	}
 	__atomic_store_n(&ring->avail.index, NIC_RING, __ATOMIC_RELEASE);
+}
+
+void nic_fill_rx_pieces(struct nic *nic, unsigned int buffers, unsigned int pieces)
+{
+	struct nic_ring *ring = nic_ring(nic, NIC_RX_QUEUE);
+	unsigned int i;
+
+	for (i = 0; i < buffers * pieces; i++)
+		ring->desc[i] = (struct nic_desc) {
+			.addr = NIC_BUFFERS + i, .len = 1, .next = i + 1,
+			.flags = DESC_WRITE | ((i + 1) % pieces ? DESC_NEXT : 0),
+		};
+	for (i = 0; i < buffers; i++)
+		ring->avail.heads[i] = i * pieces;
+	ring->avail.index = buffers;
 }
 
 int nic_left(struct nic *nic)
@@ -235,6 +261,16 @@ void nic_send(struct nic *nic, u32 nr)
 	struct frame frame = frame_of(nr, other_mac, guest_mac);
 
 	CHECK(send(nic->far, &frame, sizeof(frame), 0) == sizeof(frame), "send: %m");
+}
+
+void nic_send_bytes(const struct nic *nic, u8 byte, unsigned int len)
+{
+	u8 frame[NIC_BUFFER] = {};
+
+	memset(frame, byte, len - NIC_HEADER);
+	frame[12] = NIC_TYPE >> 8;
+	frame[13] = NIC_TYPE & 0xff;
+	CHECK(send(nic->far, frame, len - NIC_HEADER, 0) == (ssize_t)len - NIC_HEADER, "send: %m");
 }
 
 u32 nic_got(const struct nic *nic, unsigned int buffer)

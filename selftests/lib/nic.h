@@ -74,17 +74,24 @@ void nic_close(struct nic *nic);
 int nic_start(struct nic *nic, unsigned int queue);
 int nic_stop(struct nic *nic, unsigned int queue);
 
+/* The tap takes nothing any more: what is sent is an error */
+void nic_down(struct nic *nic);
+
 struct nic_ring *nic_ring(const struct nic *nic, unsigned int queue);
 
 /* Packet @nr, of a guest that sends, lies ready in its buffer, and its head in the ring */
 void nic_fill_tx(struct nic *nic);
 /* Buffers for packets that come: all are available */
 void nic_fill_rx(struct nic *nic);
+/* The same, of so many descriptors of a byte each, one behind the other in memory */
+void nic_fill_rx_pieces(struct nic *nic, unsigned int buffers, unsigned int pieces);
 
 /* A packet has left the guest's tap: its number; -1: none has */
 int nic_left(struct nic *nic);
 /* A packet of this number comes */
 void nic_send(struct nic *nic, u32 nr);
+/* One that fills so many bytes, virtio's header included, with @byte */
+void nic_send_bytes(const struct nic *nic, u8 byte, unsigned int len);
 /* The number of the packet in buffer @buffer of those that came */
 u32 nic_got(const struct nic *nic, unsigned int buffer);
 

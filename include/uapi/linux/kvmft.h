@@ -458,8 +458,9 @@ struct kvmft_session_input {
  *	the winner runs on (KVMFT_STATE_LIVE), that of the other never does (KVMFT_STATE_STOPPED):
  *	it is held in KVM_RUN (signals interrupt it, as ever), and once its session is closed its VM
  *	is dead: every call for it returns EIO.  As long as the arbiter can not be reached both
- *	stand still.  A primary's session that is closed stops its guest at once.  KVM_RUN of a
- *	primary returns a write that leaves the host only when the backup has acknowledged the log
+ *	stand still.  A primary's session that is closed stops its guest at once; a guest that has
+ *	switched its machine off (KVMFT_END_FINISHED) is held like one that is stopped.  KVM_RUN of
+ *	a primary returns a write that leaves the host only when the backup has acknowledged the log
  *	up to it, or when this side is live; EINTR meanwhile means that it comes with the next
  *	KVM_RUN.
  *	EFAULT, EINVAL, E2BIG: see the top of this file.
@@ -468,8 +469,9 @@ struct kvmft_session_input {
  *	both; ENOTBLK: not a block device; EOPNOTSUPP: not a SCSI disk, or without COMPARE AND
  *	WRITE; ERANGE: @arbiter_block; EEXIST: the block has other contents; EBUSY: another host is
  *	writing it; EIO, ENODEV: the disk does not answer.
- *	EPROTO: the peer does not match; the kernel log says in what.  ETIMEDOUT, ECONNRESET, EPIPE:
- *	it does not answer.  EINTR: a signal came meanwhile.
+ *	EPROTO: the peer does not match, or refuses, as a backup does that has another block; the
+ *	kernel log says why.  ETIMEDOUT, ECONNRESET, EPIPE: it does not answer.  EINTR: a signal
+ *	came meanwhile.
  *	EBUSY, EOPNOTSUPP, ESTALE: as for KVMFT_SESSION_RECORD.
  *
  * KVMFT_SESSION_FINISH
