@@ -32,7 +32,7 @@ const struct micro micros[] = {
 	{ .name = "nic_blind", .entry = micro_nic_blind, .iterations = 200 },
 	{ .name = "rearm", .entry = micro_rearm, .iterations = 20 },
 	{ .name = "nic_flood", .entry = micro_nic_flood, .iterations = 100 },
-	{ .name = "nic_off", .entry = micro_nic_off, .iterations = 150 },
+	{ .name = "nic_off", .entry = micro_nic_off, .iterations = 2 },
 	{ .name = "timer", .entry = micro_timer, .iterations = 1000000 },
 	{ .name = "touch", .entry = micro_touch, .iterations = 20000, .storm = true },
 	{ .name = "nmi", .entry = micro_branches, .iterations = 1000000, .storm = true,
