@@ -536,7 +536,6 @@ static int acknowledge(struct channel *ch)
 static bool stands_still(struct channel *ch, u64 bytes, u64 seq)
 {
 	const struct kvmft_transport *t = &ch->transport;
-
 	bool advanced = bytes != t->acked || seq != t->peer_seq;
 
 	if (advanced)
