@@ -104,6 +104,10 @@ class Trio(Sides):
         """Cut a host's power."""
         self.lab.kill(name)
 
+    def dead(self):
+        """The hosts that were up once and are not."""
+        return {name for name in list(self.lab.hosts) if not self.lab.running(name)}
+
     def kill(self, name):
         """SIGKILL for a side's QEMU."""
         self.lab.write(name, 'kill')
