@@ -136,7 +136,8 @@ static bool advance(struct kvmft_session *session, enum kvmft_event event)
 		return false;
 	if (next == KVMFT_STATE_LIVE)
 		WRITE_ONCE(session->generation, session->generation + 1);
-	WRITE_ONCE(session->state, next);
+	/* Pairs with kvmft_session_status(): the end and the generation are there before it. */
+	smp_store_release(&session->state, next);
 	trace_kvmft_session(session->vcpu.id, next, session->end);
 	if (session->on_change)
 		session->on_change(session->on_change_arg);
@@ -556,9 +557,12 @@ void kvmft_session_status(struct kvmft_session *session, struct kvmft_session_st
 	struct kvmft_vcpu_state state;
 
 	status->id = session->vcpu.id;
-	status->end = kvmft_session_end(session);
 	kvmft_vcpu_snapshot(&session->vcpu, &state);
-	status->state = READ_ONCE(session->state);
+	/* Pairs with advance(). */
+	status->state = smp_load_acquire(&session->state);
+	/* No end before the state that it leads to, either. */
+	status->end = status->state == KVMFT_STATE_ARMED || status->state == KVMFT_STATE_COUNTING ?
+			      KVMFT_END_NONE : kvmft_session_end(session);
 	if (state.exits)
 		status->state = kvmft_state_next(status->state, KVMFT_EVENT_RUN);
 	status->exits = state.exits;

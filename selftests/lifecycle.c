@@ -335,6 +335,62 @@ static void vmm_becomes_another_program(void)
 	close_session(session);
 }
 
+struct watcher {
+	int session;		/* -1: none */
+	unsigned int looks;
+	unsigned int torn;
+	bool stop;
+};
+
+/* Whoever sees that a session is over sees why, and the other way round */
+static void *watch_status(void *arg)
+{
+	struct kvmft_session_status status;
+	struct watcher *watcher = arg;
+	int session;
+
+	while (!__atomic_load_n(&watcher->stop, __ATOMIC_ACQUIRE)) {
+		session = __atomic_load_n(&watcher->session, __ATOMIC_ACQUIRE);
+		if (session < 0 || kvmft_status(session, &status))
+			continue;
+		watcher->looks++;
+		watcher->torn += (status.state == KVMFT_STATE_ENDED) != (status.end != KVMFT_END_NONE);
+	}
+	return NULL;
+}
+
+#define WATCHED	40
+
+static void status_is_whole(void)
+{
+	struct watcher watcher = { .session = -1 };
+	struct kvmft_session_status status;
+	pthread_t thread;
+	struct vm vm;
+	int i, session;
+
+	CHECK(!pthread_create(&thread, NULL, watch_status, &watcher), "pthread_create");
+	for (i = 0; i < WATCHED; i++) {
+		program_vm(&vm, 0);
+		session = kvmft_create_ok(dev, vm.fd);
+		__atomic_store_n(&watcher.session, session, __ATOMIC_RELEASE);
+		/* The watcher has the CPU meanwhile, and loses it wherever it is then */
+		usleep(3000);
+		CHECK(ioctl(vm.fd, KVM_CREATE_VCPU, 1) >= 0, "KVM_CREATE_VCPU: %m");
+		do {
+			kvmft_status_ok(session, &status);
+		} while (status.state != KVMFT_STATE_ENDED);
+		CHECK_EQ(status.end, KVMFT_END_VCPU_ADDED, "end");
+		__atomic_store_n(&watcher.session, -1, __ATOMIC_RELEASE);
+		close_session(session);
+		vm_destroy(&vm);
+	}
+	__atomic_store_n(&watcher.stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	tap_diag("%d sessions ended, %u looks", WATCHED, watcher.looks);
+	CHECK_EQ(watcher.torn, 0, "looks at half a status");
+}
+
 /* More than one vCPU is not protected, neither from the start nor later */
 static void second_vcpu(void)
 {
@@ -550,6 +606,7 @@ CASE(vmm_killed_while_halted)
 CASE(vm_destroyed)
 CASE(vmm_becomes_another_program)
 CASE(second_vcpu)
+CASE(status_is_whole)
 CASE(fork_and_exec)
 CASE(passed_over_a_socket)
 CASE(vcpu_changes_threads)
@@ -570,6 +627,7 @@ static const struct tap_case cases[] = {
 	ENTRY(vm_destroyed),
 	ENTRY(vmm_becomes_another_program),
 	ENTRY(second_vcpu),
+	ENTRY(status_is_whole),
 	ENTRY(fork_and_exec),
 	ENTRY(passed_over_a_socket),
 	ENTRY(vcpu_changes_threads),
