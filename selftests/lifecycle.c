@@ -354,7 +354,7 @@ static void *watch_status(void *arg)
 		if (session < 0 || kvmft_status(session, &status))
 			continue;
 		watcher->looks++;
-		watcher->torn += (status.state == KVMFT_STATE_ENDED) != (status.end != KVMFT_END_NONE);
+		watcher->torn += (status.state == KVMFT_STATE_ENDED) != !!status.end;
 	}
 	return NULL;
 }
