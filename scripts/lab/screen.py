@@ -25,7 +25,7 @@ _REQUESTS = re.compile(r'^client: (\d+) requests, \d+ replies right, round trip 
 _KERNEL = re.compile(r'kvmft: session \d+ is (alone|live|stopped)')
 _DOING = {'alone': 'STANDS STILL until the arbiter has decided', 'live': 'LIVE: the guest runs here',
           'stopped': 'STOPPED for good'}
-# The first line of a host's that has one of these says what it does
+# A host's line that has one of these says what it does from now on
 _STEPS = (
     (re.compile('^ready$'), 'up'),
     (re.compile('^kvmftctl: waiting for the'), 'waits for the other side'),
