@@ -96,21 +96,24 @@ def cpu(pmu, extra):
 
 
 def clock(pmu, tick_rate):
-    """Kernel arguments that spare each CPU the calibration of its delays.
+    """Kernel arguments: what keeps time, and how long a delay's loop is.
 
     By instructions the TSC runs at 1 GHz.  Otherwise it is the machine's,
-    whose frequency need not be known well for delays.
+    whose frequency need not be known well for delays.  It is no clock for a
+    host: it need not be the same on all CPUs of the machine, it may go on
+    while the machine stands, and QEMU makes a leap ahead of every step back.
     """
     if pmu:
-        return f'tsc_early_khz=1000000 lpj={10**9 // tick_rate}'
+        return f'tsc=reliable tsc_early_khz=1000000 lpj={10**9 // tick_rate}'
     try:
         text = pathlib.Path('/proc/cpuinfo').read_text('utf-8')
     except OSError:
         text = ''
     clocks = re.findall(r'^cpu MHz\s*: ([0-9.]+)', text, re.M)
     if not clocks:
-        return ''
-    return f'lpj={round(max(map(float, clocks)) * 10**6 / tick_rate)}'
+        return 'tsc=unstable'
+    return ('tsc=unstable '
+            f'lpj={round(max(map(float, clocks)) * 10**6 / tick_rate)}')
 
 
 def escape(value):

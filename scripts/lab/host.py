@@ -19,8 +19,8 @@ from .messages import COMPLAINED, DIED, TIMED_OUT, USAGE, LabError
 # A slow machine must not raise alarms of its own, and what a host has no use
 # for must not cost time; see Documentation/lab.rst.
 BOOT = ('console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off '
-        'tsc=reliable nmi_watchdog=0 nokaslr random.trust_cpu=on '
-        'apparmor=0 audit=0 no_timer_check cryptomgr.notests=1 '
+        'nmi_watchdog=0 nokaslr random.trust_cpu=on apparmor=0 audit=0 '
+        'no_timer_check cryptomgr.notests=1 '
         'initcall_blacklist=jent_mod_init '
         'watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60')
 

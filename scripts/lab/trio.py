@@ -20,6 +20,7 @@ trio-client.  KVMFT_KERNEL in the environment is another kernel for the sides.
 
 import os
 import re
+import time
 
 from . import paths
 from .host import Spec
@@ -62,6 +63,7 @@ class Trio(Sides):
         self.round = 0
         self.asked = 0
         self._first = {}
+        self._asked_at = 0
 
     # A round
 
@@ -98,6 +100,7 @@ class Trio(Sides):
 
     def ask(self):
         """Start the round's client."""
+        self._asked_at = time.monotonic()
         self.lab.write('c', f'start {self.round}')
 
     def power(self, name):
@@ -118,8 +121,12 @@ class Trio(Sides):
         while self.asked < goal:
             found = self.wait('c', r'^client: (?!connected)(?:([0-9]+) requests, .* right,|(.*))')
             if found[2]:
-                raise LabError(f'the client: {found[2]}')
+                raise LabError(f'the client: {found[2]}; {self.elapsed():.0f} s after it was started')
             self.asked = int(found[1])
+
+    def elapsed(self):
+        """Seconds since the round's client was started."""
+        return time.monotonic() - self._asked_at
 
     def until_decided(self, *names):
         """Those sides know whether they run on; returns what each says: LIVE or STOPPED."""
