@@ -325,6 +325,7 @@ static int join(struct kvmft_net *net)
 	struct kvmft_engine *engine = NULL;
 	struct kvmft_vcpu *vcpu;
 	struct kvmft_vm *vm;
+	int ret = 0;
 
 	mutex_lock(&nets_lock);
 	vm = kvmft_vm_find(is_guest_of, net);
@@ -341,11 +342,27 @@ static int join(struct kvmft_net *net)
 									   KVMFT_NET_REPLAY);
 		init_waitqueue_func_entry(&net->acked_entry, acked);
 		add_wait_queue(&engine->transport->wait, &net->acked_entry);
+	} else if (net->outlived) {
+		WRITE_ONCE(net->phase, KVMFT_NET_LIVE);
+	} else {
+		ret = -ENOTCONN;
 	}
 	if (vm)
 		kvmft_vm_put(vm);
 	mutex_unlock(&nets_lock);
-	return engine ? 0 : -ENOTCONN;
+	return ret;
+}
+
+void kvmft_net_outlive(const struct kvmft_vm *vm)
+{
+	struct kvmft_net *net;
+
+	mutex_lock(&nets_lock);
+	list_for_each_entry(net, &nets, node) {
+		if (READ_ONCE(net->mm) == vm->kvm->mm)
+			net->outlived = true;
+	}
+	mutex_unlock(&nets_lock);
 }
 
 /* Under net->lock: from now on it is for @phase, for most without its session. */

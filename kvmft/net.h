@@ -132,6 +132,8 @@ struct kvmft_net_queue {
  * @vm: whose device it is, while that is protected; or NULL
  * @engine: of its session
  * @phase: see there
+ * @outlived: a session has let go of a guest of its VMM's, which runs on: it can be started without
+ *	one; under nets_lock
  * @features: that the driver and this device have agreed on
  * @memory: to read the rings by
  * @nr_regions: of @regions
@@ -160,6 +162,7 @@ struct kvmft_net {
 	struct kvmft_vm *vm;
 	struct kvmft_engine *engine;
 	enum kvmft_net_phase phase;
+	bool outlived;
 	u64 features;
 	struct kvmft_ring_memory memory;
 	u32 nr_regions;
@@ -189,7 +192,8 @@ void kvmft_net_destroy(struct kvmft_net *net);
 
 /*
  * Under net->lock: it works the queue @nr with @tap, whose reference it takes over and whose
- * socket is @sock, or does so no more (NULL).  -ENOTCONN: no session protects the guest.
+ * socket is @sock, or does so no more (NULL).  -ENOTCONN: no session protects the guest, or has
+ * let go of it.
  */
 int kvmft_net_start(struct kvmft_net *net, unsigned int nr, struct file *tap, struct socket *sock);
 
@@ -210,6 +214,12 @@ int kvmft_net_transmit(struct kvmft_engine *engine);
  * session->lock.  For LIVE, when a replay's guest goes live, it is the vCPU's thread.
  */
 void kvmft_net_release(struct kvmft_vm *vm, enum kvmft_net_phase phase);
+
+/*
+ * The session of @vm, which exists, is about to let go of it, and it runs on: its devices that the
+ * guest has not set up yet can be started then.
+ */
+void kvmft_net_outlive(const struct kvmft_vm *vm);
 
 /* Send what may leave of the devices of @vm, which drain.  Sleeps, for a second at most. */
 void kvmft_net_drain(struct kvmft_vm *vm);

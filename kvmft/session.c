@@ -166,6 +166,8 @@ static void release(struct kvmft_session *session, enum kvmft_end why)
 		kvmft_engine_cancel(engine);
 	else if (engine)
 		kvmft_record_cancel(engine, !session->holds_vm);
+	if (engine && phase_after(session, why) == KVMFT_NET_LIVE)
+		kvmft_net_outlive(&session->vcpu.vm);
 	kvmft_vcpu_release(&session->vcpu);
 	/* Else session_drain() sees to them. */
 	if (!is_off(session))

@@ -60,7 +60,7 @@ static int set_owner(struct kvmft_net *net)
 	if (net->mm)
 		return -EBUSY;
 	mmgrab(current->mm);
-	net->mm = current->mm;
+	WRITE_ONCE(net->mm, current->mm);
 	return 0;
 }
 

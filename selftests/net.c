@@ -85,6 +85,12 @@ static void check_left(struct nic *nic, unsigned int first, unsigned int nr)
 	}
 }
 
+/* How many buffers of a queue the device is done with */
+static u16 done(const struct nic *nic, unsigned int queue)
+{
+	return __atomic_load_n(&nic_ring(nic, queue)->used.index, __ATOMIC_ACQUIRE);
+}
+
 /* The log has the end of the guest, and memory */
 static void finish(struct run *run)
 {
@@ -245,10 +251,9 @@ static void no_session(void)
 	close_run(&run);
 }
 
-/* When its session is closed the guest goes on, and so does its device */
-static void unprotected(void)
+/* When its session is closed the guest goes on, and so does its device; @late: set up then only */
+static void go_on(bool late)
 {
-	struct nic_ring *ring;
 	int log = micro_open_log();
 	struct run run;
 	u32 i;
@@ -256,24 +261,30 @@ static void unprotected(void)
 	dev = kvmft_open_ok();
 	open_run(&run, "nic", "kvmft-a");
 	CHECK_RET(kvmft_record(run.session, log, 0), 0, "KVMFT_SESSION_RECORD");
-	start_nic(&run.nic);
+	if (!late)
+		start_nic(&run.nic);
 	close(run.session);
+	if (late)
+		start_nic(&run.nic);
 	run_to_end(&run);
 	check_left(&run.nic, 0, run.micro.iterations);
-	ring = nic_ring(&run.nic, NIC_RX_QUEUE);
 	for (i = 0; i < 5; i++)
 		nic_send(&run.nic, i);
-	wait_until(__atomic_load_n(&ring->used.index, __ATOMIC_ACQUIRE) == 5, "packets come in");
+	wait_until(done(&run.nic, NIC_RX_QUEUE) == 5, "packets come in");
 	CHECK(nic_signalled(run.nic.call[NIC_RX_QUEUE]), "nobody was told");
 	/* Stopped, and started again where it was */
 	CHECK_RET(nic_stop(&run.nic, NIC_RX_QUEUE), 0, "VHOST_NET_SET_BACKEND, -1");
 	CHECK_RET(nic_start(&run.nic, NIC_RX_QUEUE), 0, "VHOST_NET_SET_BACKEND");
 	nic_send(&run.nic, 5);
-	wait_until(__atomic_load_n(&ring->used.index, __ATOMIC_ACQUIRE) == 6, "one more");
+	wait_until(done(&run.nic, NIC_RX_QUEUE) == 6, "one more");
 	run.session = -1;
 	close_run(&run);
 	close(log);
 }
+
+static void unprotected(void) { go_on(false); }
+
+static void set_up_late(void) { go_on(true); }
 
 /* Packets as large as can be */
 static void enlarge(struct nic *nic)
@@ -288,7 +299,6 @@ static void enlarge(struct nic *nic)
 /* More than there is room for, and each is an error: none keeps room, or the next waiting */
 static void tap_is_down(void)
 {
-	struct nic_ring *ring;
 	int log = micro_open_log();
 	struct run run;
 
@@ -300,12 +310,10 @@ static void tap_is_down(void)
 	close(run.session);
 	CHECK_RET(nic_stop(&run.nic, NIC_TX_QUEUE), 0, "VHOST_NET_SET_BACKEND, -1");
 	run_to_end(&run);
-	ring = nic_ring(&run.nic, NIC_TX_QUEUE);
-	CHECK_EQ(ring->used.index, 0, "packets that a device took that was stopped");
+	CHECK_EQ(done(&run.nic, NIC_TX_QUEUE), 0, "packets that a device took that was stopped");
 	nic_down(&run.nic);
 	CHECK_RET(nic_start(&run.nic, NIC_TX_QUEUE), 0, "VHOST_NET_SET_BACKEND");
-	wait_until(__atomic_load_n(&ring->used.index, __ATOMIC_ACQUIRE) == run.micro.iterations,
-		   "all are taken");
+	wait_until(done(&run.nic, NIC_TX_QUEUE) == run.micro.iterations, "all are taken");
 	run.session = -1;
 	close_run(&run);
 	close(log);
@@ -664,10 +672,9 @@ static void packets_are_resent(void)
 /* The backup is lost: what was held leaves, the guest sends on, and gets what comes */
 static void backup_is_lost(void)
 {
-	struct nic_ring *rx;
 	struct both both;
 	u64 left = 0;
-	u16 index;
+	u16 before;
 
 	dev = kvmft_open_ok();
 	start_nics(&both, 106);
@@ -675,11 +682,9 @@ static void backup_is_lost(void)
 	wait_for_state(&both.primary, KVMFT_STATE_LIVE, "the primary is live");
 	wait_until((left = drain(&nics[0], left)) > interrupts_of(&both.primary) / 2,
 		   "packets leave");
-	rx = nic_ring(&nics[0], NIC_RX_QUEUE);
-	index = __atomic_load_n(&rx->used.index, __ATOMIC_ACQUIRE);
+	before = done(&nics[0], NIC_RX_QUEUE);
 	nic_send(&nics[0], 1);
-	wait_until(__atomic_load_n(&rx->used.index, __ATOMIC_ACQUIRE) != index,
-		   "a packet comes in");
+	wait_until(done(&nics[0], NIC_RX_QUEUE) != before, "a packet comes in");
 	end_nics(&both);
 }
 
@@ -742,30 +747,24 @@ static void last_packets(void)
 /* Packets that came to the primary are with the backup's guest; it goes on behind them */
 static void received_by_both(void)
 {
-	struct nic_ring *a, *b;
 	struct both both;
-	u16 index;
 	u32 i;
 
 	dev = kvmft_open_ok();
 	start_nics(&both, 107);
-	a = nic_ring(&nics[0], NIC_RX_QUEUE);
-	b = nic_ring(&nics[1], NIC_RX_QUEUE);
 	for (i = 0; i < 20; i++) {
 		nic_send(&nics[0], i);
 		/* To the tap of a backup: it is not to get through, now or later */
 		nic_send(&nics[1], 200);
 	}
-	wait_until(__atomic_load_n(&b->used.index, __ATOMIC_ACQUIRE) == 20,
-		   "the backup has what came to the primary");
-	CHECK_EQ(a->used.index, 20, "packets that came");
+	wait_until(done(&nics[1], NIC_RX_QUEUE) == 20, "the backup has what came to the primary");
+	CHECK_EQ(done(&nics[0], NIC_RX_QUEUE), 20, "packets that came");
 	kill_half(&both.primary);
 	wait_for_state(&both.backup, KVMFT_STATE_LIVE, "the backup is live");
 	wait_until(nic_left(&nics[1]) >= 0, "it sends");
-	index = __atomic_load_n(&b->used.index, __ATOMIC_ACQUIRE);
-	CHECK_EQ(index, 20, "packets that had come");
+	CHECK_EQ(done(&nics[1], NIC_RX_QUEUE), 20, "packets that had come");
 	nic_send(&nics[1], 20);
-	wait_until(__atomic_load_n(&b->used.index, __ATOMIC_ACQUIRE) == 21, "one more comes");
+	wait_until(done(&nics[1], NIC_RX_QUEUE) == 21, "one more comes");
 	for (i = 0; i <= 20; i++)
 		CHECK_EQ(nic_got(&nics[1], i), i, "the packet that came");
 	end_nics(&both);
@@ -778,6 +777,7 @@ static const struct tap_case cases[] = {
 	{ "receives", receives, 0 },
 	{ "receives_in_pieces", receives_in_pieces, 0 },
 	{ "unprotected", unprotected, 0 },
+	{ "set_up_late", set_up_late, 0 },
 	{ "tap_is_down", tap_is_down, 0 },
 	{ "hostile", hostile, 0 },
 	{ "stuck_vmm", stuck_vmm, 0 },
