@@ -184,8 +184,7 @@ class Topology:
 
         if not self.loop.until(settled, timeout):
             raise LabError(f'host {name} did not print "{regex}" within '
-                           f'{timeout:g} s; last lines of its console:\n'
-                           + '\n'.join(host.console.last()), DIED)
+                           f'{timeout:g} s{self._last_lines()}', DIED)
         if not found:
             raise self._ended(name, f'before it printed "{regex}"')
         return found[0]
@@ -201,6 +200,13 @@ class Topology:
     def running(self, name):
         """Is the host up, or coming up?"""
         return name in self.hosts and self.hosts[name].running
+
+    def _last_lines(self):
+        """What all hosts have said last: one may wait for another."""
+        return ''.join(f'\nlast lines of host {name}, and of its console:\n'
+                       + '\n'.join([*self.lines[name].lines[-10:], '--',
+                                    *host.console.last()])
+                       for name, host in self.hosts.items())
 
     def _ended(self, name, what):
         """The error that a host ended too early."""
