@@ -7,7 +7,7 @@ import os
 import pathlib
 
 from . import uapi
-from .messages import CallError, CtlError
+from .messages import CallError, CtlError, with_errors
 
 DEVICE = '/dev/kvmft'
 SYSFS = pathlib.Path('/sys/class/misc/kvmft')
@@ -52,11 +52,11 @@ class Session:
 
     def reason(self):
         """What the module says of the session's end, "" when nothing."""
-        return read_attribute(f'session{self.id}', 'reason') or ''
+        return with_errors(read_attribute(f'session{self.id}', 'reason') or '')
 
     def verdict(self):
         """What the arbiter said last, "" when it was not asked."""
-        return read_attribute(f'session{self.id}', 'arbiter') or ''
+        return with_errors(read_attribute(f'session{self.id}', 'arbiter') or '')
 
     def record(self, log, align_us):
         """Record to the file whose descriptor is log, from the guest's first instruction on."""

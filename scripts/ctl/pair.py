@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 
-from . import arbiter, messages, uapi
+from . import arbiter, uapi
 from .lock import Lock
 from .messages import USAGE, CtlError, say
 from .run import Run
@@ -203,7 +203,7 @@ class Paired(Run):
                 f'{self.session.reason()}')
         verdict = self.session.verdict()
         if verdict and verdict != self.verdict:
-            say(f'the arbiter says: {messages.with_errors(verdict)}')
+            say(f'the arbiter says: {verdict}')
         self.verdict = verdict
 
     def tell_state(self):

@@ -70,10 +70,11 @@ def _session(session):
     yield 'state', f'{session["state"]}: {messages.describe_state(state, doing)}'
     yield from _because(session)
     if session.get('arbiter'):
-        yield 'arbiter', session['arbiter']
+        yield 'arbiter', messages.with_errors(session['arbiter'])
     if session.get('mode') != uapi.NAMES[uapi.Mode][uapi.Mode.COUNT]:
         yield 'log', _log(session)
-    if session.get('lag_entries') is not None:
+    # What it was when a session ended is of no use to anybody
+    if session.get('lag_entries') is not None and state == uapi.State.COUNTING:
         yield 'lag', _lag(session)
     if any(session.get(f'packets_{what}') for what in ('held', 'sent', 'resent', 'dropped')):
         yield 'packets', _packets(session)
