@@ -240,13 +240,22 @@ static void session_end(struct kvmft_session *session, enum kvmft_end why)
 		wake_up_interruptible_poll(&session->changed, EPOLLHUP);
 }
 
+static bool is_claiming(const struct kvmft_session *session)
+{
+	return READ_ONCE(session->state) == KVMFT_STATE_CLAIMING;
+}
+
 /* What the arbiter says is final.  A guest runs on when its vCPU's thread has seen to it. */
 static void decided(struct kvmft_session *session, enum kvmft_claim_verdict verdict)
 {
 	bool won = verdict == KVMFT_CLAIM_WON;
 
 	mutex_lock(&session->lock);
-	if (advance(session, won ? KVMFT_EVENT_WON : KVMFT_EVENT_LOST)) {
+	if (is_claiming(session)) {
+		/* Who learns that it is live may bring an interrupt, which is not to be dropped. */
+		if (won && session->role == KVMFT_ROLE_BACKUP)
+			kvmft_engine_go_live(session->engine);
+		advance(session, won ? KVMFT_EVENT_WON : KVMFT_EVENT_LOST);
 		if (won)
 			pr_warn("session %llu is live: %s; its guest runs on, without protection\n",
 				session->vcpu.id, session->verdict);
@@ -256,8 +265,6 @@ static void decided(struct kvmft_session *session, enum kvmft_claim_verdict verd
 		/* A loser stays held where it is until its session is closed. */
 		if (won && session->role == KVMFT_ROLE_PRIMARY)
 			kvmft_vcpu_thaw(&session->vcpu);
-		else if (won)
-			kvmft_engine_go_live(session->engine);
 		kvmft_transport_wake(session->engine->transport);
 	}
 	mutex_unlock(&session->lock);
@@ -274,11 +281,6 @@ static bool note_verdict(struct kvmft_session *session, const char *text)
 	strscpy(session->verdict, text, sizeof(session->verdict));
 	mutex_unlock(&session->lock);
 	return other;
-}
-
-static bool is_claiming(const struct kvmft_session *session)
-{
-	return READ_ONCE(session->state) == KVMFT_STATE_CLAIMING;
 }
 
 static void session_claim(struct work_struct *work)

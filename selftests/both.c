@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -140,6 +141,13 @@ void status_of(struct half *half)
 u64 interrupts_of(const struct half *half)
 {
 	return *(volatile u64 *)(half->vm.mem + GUEST_DATA + MICRO_COUNT);
+}
+
+void interrupt_half(const struct half *half)
+{
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = MICRO_VECTOR };
+
+	CHECK(ioctl(half->vm.fd, KVM_SIGNAL_MSI, &msi) >= 0, "KVM_SIGNAL_MSI: %m");
 }
 
 /* Its VMM gives up: the thread leaves KVM_RUN */

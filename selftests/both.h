@@ -59,6 +59,8 @@ void end_half(struct half *half);
 struct kvmft_session_pair pair_of(int socket, enum kvmft_role role, unsigned int block);
 void status_of(struct half *half);
 u64 interrupts_of(const struct half *half);
+/* One for its guest, by KVM_SIGNAL_MSI */
+void interrupt_half(const struct half *half);
 /* Its VMM gives up: the thread leaves KVM_RUN; it is no more, and so is its VM; both */
 void stop_thread(struct half *half);
 void destroy_half(struct half *half);

@@ -245,14 +245,6 @@ static void set_up(struct race *race, const struct micro *micro)
 	both_at('s');
 }
 
-/* The guest sleeps otherwise: many of them cost a host nothing */
-static void interrupt(const struct half *half)
-{
-	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = MICRO_VECTOR };
-
-	CHECK(ioctl(half->vm.fd, KVM_SIGNAL_MSI, &msi) >= 0, "KVM_SIGNAL_MSI: %m");
-}
-
 static void wait_for_guest(struct race *race)
 {
 	struct half *half = &race->half;
@@ -261,7 +253,7 @@ static void wait_for_guest(struct race *race)
 	wait_until(half->paired != NOT_YET, "both sides greet each other");
 	CHECK_RET(half->paired, 0, "KVMFT_SESSION_PAIR");
 	for (i = 1; i <= INTERRUPTS && role == KVMFT_ROLE_PRIMARY; i++) {
-		interrupt(half);
+		interrupt_half(half);
 		wait_until(interrupts_of(half) >= i, "the guest gets on");
 	}
 	/* A backup runs up to where the log proves it: not through the last one's handler */
@@ -390,14 +382,14 @@ static void wait_for_decisions(struct heat *heat)
 	printf("%llu decided\n", (unsigned long long)heat->number);
 }
 
-/* All guests are woken: who has won runs on; when all of those do, no other has */
+/* All guests, which sleep otherwise, are woken: who has won runs on; when all of those do, no other has */
 static void check_guests(struct heat *heat)
 {
 	unsigned int i;
 
 	for (i = 0; i < heat->nr; i++)
 		if (heat->races[i]->what != LEFT)
-			interrupt(&heat->races[i]->half);
+			interrupt_half(&heat->races[i]->half);
 	for (i = 0; i < heat->nr; i++) {
 		struct race *race = heat->races[i];
 

@@ -488,6 +488,38 @@ static bool is_up(const struct half *half, unsigned int line)
 	return chip.chip.ioapic.irr & 1U << line;
 }
 
+/* Each message takes the kernel so long */
+static void slow_messages(const char *ms)
+{
+	CHECK_RET(write_file("/proc/sys/kernel/printk_delay", ms), 0, "printk_delay");
+}
+
+/*
+ * A device of a backup's that is live is heard from the first moment on.  The guest sleeps when its
+ * primary is lost, or is about to; the NMI is another interrupt than any before.
+ */
+static void heard_when_live(void)
+{
+	static const struct kvm_msi nmi = { .address_lo = 0xfee00000, .data = 0x400 };
+	struct both both;
+	u64 i;
+
+	dev = kvmft_open_ok();
+	start_both(&both, "halt", 95, 0, NULL);
+	for (i = 1; i <= 2; i++) {
+		interrupt_half(&both.primary);
+		wait_until(interrupts_of(&both.primary) == i, "the guest gets on");
+	}
+	wait_until(seq_of(&both.backup) == seq_of(&both.primary), "the backup gets on");
+	slow_messages("500");
+	kill_half(&both.primary);
+	wait_for_state(&both.backup, KVMFT_STATE_LIVE, "the backup is live");
+	CHECK(ioctl(both.backup.vm.fd, KVM_SIGNAL_MSI, &nmi) >= 0, "KVM_SIGNAL_MSI: %m");
+	slow_messages("0");
+	wait_until(interrupts_of(&both.backup) == 3, "the guest gets the NMI");
+	end_both(&both);
+}
+
 /* The devices of a primary that stands still do not */
 static void inputs_are_kept(void)
 {
@@ -731,6 +763,7 @@ static const struct tap_case cases[] = {
 	{ "switched_off_alone", switched_off_alone, 0 },
 	{ "output_waits", output_waits, 0 },
 	{ "stands_still", stands_still, 0 },
+	{ "heard_when_live", heard_when_live, 0 },
 	{ "inputs_are_kept", inputs_are_kept, 0 },
 	{ "writes_do_not_wait", writes_do_not_wait, 0 },
 	{ "all_writes_wait", all_writes_wait, 0 },
