@@ -382,7 +382,7 @@ static void wait_for_decisions(struct heat *heat)
 	printf("%llu decided\n", (unsigned long long)heat->number);
 }
 
-/* All guests, which sleep otherwise, are woken: who has won runs on; when all of those do, no other has */
+/* All guests, which sleep otherwise, are woken: who has won runs on; then, no other has */
 static void check_guests(struct heat *heat)
 {
 	unsigned int i;
