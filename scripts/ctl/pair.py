@@ -260,7 +260,8 @@ class Primary(Paired):
                 return socket.create_connection((host, port), GREET_SECONDS)
             except OSError as error:
                 if time.monotonic() > limit or self.watch.signals:
-                    raise CtlError(f'{host}:{port} can not be reached: {error.strerror or error}') from None
+                    raise CtlError(f'{host}:{port} can not be reached: {error.strerror or error}: see that "kvmftctl '
+                                   'backup" waits there') from None
             if not waiting:
                 say(f'waiting for the backup at {host}:{port}')
                 waiting = True
