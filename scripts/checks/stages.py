@@ -142,6 +142,7 @@ def _build_stages():
         Stage('kvmftctl-verbs', ['scripts/ctl/selftest-verbs'], 120),
         Stage('campaign', ['scripts/campaign/selftest'], 120),
         Stage('package', ['scripts/package/selftest'], 120, ('setup',)),
+        Stage('package-installed', ['scripts/package/selftest-install'], 900, ('setup',)),
         Stage('style', ['scripts/style/run'], 600, ('setup',), tap=False,
               passes=r'style: (\S+): ok'),
         Stage('kunit', ['scripts/kunit/run'], 3600, ('setup',)),
