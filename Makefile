@@ -49,19 +49,23 @@ kvmft/layout.h: FORCE
 		exit 1; }
 	@scripts/layout/layout --kernel $(KVER) --vmlinux $(VMLINUX) --modules "$(KMODS)" --output $@
 
-check check-debug check-kernels stress soak-replay soak claims bench:
+# What is not a shell script is Python: the smallest Debian has none.
+python3:
+	@command -v $@ >/dev/null || scripts/install-packages --package $@
+
+check check-debug check-kernels stress soak-replay soak claims bench: python3
 	scripts/$@ $(if $(N),--rounds $(N))
 
-demo:
+demo: python3
 	scripts/demo
 
-demo-replay:
+demo-replay: python3
 	scripts/demo replay
 
-fuzz:
+fuzz: python3
 	selftests/fuzz/run --minutes $(or $(N),10)
 
-style:
+style: python3
 	scripts/style/run
 
 # All but the module: that is modules_install, or DKMS, which "make deb" leaves it to.
@@ -93,4 +97,4 @@ clean:
 	$(RM) -r kvmft/layout.h build
 
 FORCE:
-.PHONY: all modules modules_install check check-debug check-kernels stress soak-replay soak claims bench demo demo-replay fuzz style install deb clean FORCE
+.PHONY: all python3 modules modules_install check check-debug check-kernels stress soak-replay soak claims bench demo demo-replay fuzz style install deb clean FORCE
