@@ -386,6 +386,13 @@ static void switched_off(void)
 	end_both(&both);
 }
 
+/* Not far ahead of its backup */
+static void stay_near(struct half *half)
+{
+	if (half->pair.role == KVMFT_ROLE_PRIMARY)
+		CHECK_RET(set_lag_max(half, "100"), 0, "lag_max");
+}
+
 /* The backup does not learn of it, and goes on alone */
 static void switched_off_alone(void)
 {
@@ -393,8 +400,9 @@ static void switched_off_alone(void)
 
 	dev = kvmft_open_ok();
 	primary_timeout = 20 * TIMEOUT;
-	start_both(&both, "off", 94, 10, NULL);
+	start_both(&both, "off", 94, 10, stay_near);
 	cut_link(&both.link);
+	CHECK_RET(set_lag_max(&both.primary, "0"), 0, "lag_max");
 	check_live(&both.backup);
 	check_off(&both.primary);
 	end_both(&both);
