@@ -42,6 +42,13 @@ g_exits:
 	mov	%r14d, %r13d
 2:	again	1b
 
+/* Without an end, and without a conditional jump; PAUSE lets another CPU of the emulator's run */
+	.globl	g_pause
+	.balign	64
+g_pause:
+	pause
+	jmp	g_pause
+
 /* Every kind of conditional jump, taken and not, also to the next instruction */
 guest cond, 19, 13, 7, 13
 1:	xor	%eax, %eax		/* ZF=1 from here on */

@@ -5,8 +5,10 @@
  * comes that nobody asked for.
  */
 #include <linux/perf_event.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "vm.h"
@@ -107,6 +109,54 @@ static void test_exit_first(void)
 	tap_result(good == 50, "%u of 50 PMIs due after an exit arrive in the host", good);
 }
 
+/* A guest whose counter is about to overflow, and does not, until a signal; its exit status */
+static int wait_in_guest(int ready)
+{
+	int insns, fd;
+
+	pin_to_cpu(1);
+	vm_create();
+	vm_start(g_pause, 0, 0);
+	insns = perf_open(EV_INSNS, 0, true);
+	fd = perf_open(EV_COND, 2, true);
+	perf_signal(fd);
+	overflows = 0;
+	if (write(ready, "", 1) != 1)
+		die("write");
+	/* The signal is the parent's, and is taken for an overflow */
+	return vm_run() || overflows != 1 || perf_read(fd) || !perf_read(insns);
+}
+
+/*
+ * A counter that is close to its overflow has to be looked at often, while its CPU
+ * executes: not while another one does, which would take an hour here.
+ */
+static void test_other_cpu(void)
+{
+	u64 rounds = 30000000;
+	int ready[2], status;
+	pid_t child;
+	char byte;
+
+	if (pipe(ready))
+		die("pipe");
+	fflush(stdout);
+	child = fork();
+	if (child < 0)
+		die("fork");
+	if (!child)
+		_exit(wait_in_guest(ready[1]));
+	close(ready[1]);
+	if (read(ready[0], &byte, 1) == 1)
+		while (rounds--)
+			asm volatile("" : : : "memory");
+	close(ready[0]);
+	kill(child, SIGIO);
+	if (waitpid(child, &status, 0) != child)
+		die("waitpid");
+	tap_result(!status, "one CPU goes on while a counter of another is about to overflow");
+}
+
 int main(int argc, char **argv)
 {
 	u64 pmis, nmis, stray;
@@ -120,6 +170,7 @@ int main(int argc, char **argv)
 	nmis = interrupts("NMI");
 	test_exact();
 	test_exit_first();
+	test_other_cpu();
 	stray = interrupts("NMI") - nmis - (interrupts("PMI") - pmis);
 	tap_result(!stray, "%lu NMIs that were no overflow", stray);
 	vm_destroy();

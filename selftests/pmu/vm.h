@@ -24,7 +24,7 @@ struct guest {
 extern const struct guest __start_guests[], __stop_guests[];
 
 /* guest.S */
-extern char guest_start[], guest_end[], g_exits[], g_loop[], g_syscall[];
+extern char guest_start[], guest_end[], g_exits[], g_loop[], g_pause[], g_syscall[];
 extern char h_iret[], h_skip_ud2[], h_mend_rsp[], h_syscall[];
 /* modes.S */
 extern char modes_start[], modes_end[];
