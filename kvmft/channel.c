@@ -2,8 +2,10 @@
 /*
  * Two threads at each end.  The sender (sender.c) sends: entries (primary), marks, farewell.  The
  * receiver alone receives: it fills the ring (backup), or empties it as the backup acknowledges
- * (primary).  The backup's sends a mark for what it has put into the ring itself, unless that
- * would have it wait: the primary's guest waits for it.
+ * (primary).  What a primary's output waits for is not the sender's, unless that would have others
+ * wait: the vCPU's thread sends the entries, the backup's receiver a mark for what it has put
+ * into the ring, and the primary's receiver lets packets leave.  Who hears of it is all that is
+ * woken.
  *
  * Zero copy: TCP gets the ring's pages.  What has been sent stays in the ring until the backup
  * has acknowledged it; by then TCP here has seen that all of it arrived, and does not look at
@@ -207,6 +209,9 @@ static int receive(struct kvmft_channel *ch)
 	ch->in++;
 	ch->heard = jiffies;
 	kvmft_transport_wake(&ch->transport);
+	/* What has waited for that leaves here: nobody else has to be woken. */
+	if (le16_to_cpu(header.type) == KVMFT_WIRE_MARK && ch->acked)
+		ch->acked(&ch->transport);
 	return ret;
 }
 
@@ -244,6 +249,7 @@ static int close_channel(struct kvmft_transport *transport)
 {
 	struct kvmft_channel *ch = of_transport(transport);
 
+	timer_shutdown_sync(&ch->flush);
 	stop_thread(ch->sender);
 	WRITE_ONCE(ch->closing, true);
 	kernel_sock_shutdown(ch->sock, SHUT_RDWR);
@@ -269,6 +275,7 @@ static void end(struct kvmft_transport *transport, u32 why, const char *text)
 static const struct kvmft_transport_ops channel_ops = {
 	.close = close_channel,
 	.end = end,
+	.send_now = kvmft_send_now,
 };
 
 static struct task_struct *run(int (*thread)(void *), struct kvmft_channel *ch, const char *name)
@@ -306,6 +313,12 @@ static struct kvmft_channel *make(struct socket *sock, const struct kvmft_channe
 	kvmft_hello(&ch->hello, config);
 	ch->accept = config->accept;
 	ch->accept_arg = config->accept_arg;
+	ch->acked = config->acked;
+	timer_setup(&ch->flush, kvmft_send_due, 0);
+	if (kvmft_is_primary(ch)) {
+		ch->transport.flush = &ch->flush;
+		ch->transport.flush_delay = KVMFT_SEND_DELAY;
+	}
 
 	kvmft_tcp_set_up(sock, ch->heartbeat, ch->timeout);
 	return ch;

@@ -112,7 +112,7 @@ static bool take_all(struct kvmft_engine *engine)
 		mutex_lock(&net->lock);
 		if (net->engine == engine) {
 			room &= take_kicked(net, engine->progress.bytes);
-			/* Pairs with acked(): either sees what the other did. */
+			/* Pairs with kvmft_net_acked(): either sees what the other did. */
 			smp_mb();
 			if (kvmft_net_may_send(net))
 				kvmft_net_queue_work(&net->send_work, 0);
@@ -213,16 +213,47 @@ bool kvmft_net_kick(struct kvmft_vm *vm, const struct eventfd_ctx *event)
 	return found;
 }
 
-/* Wakes up with whoever waits for the transport. */
-static int acked(wait_queue_entry_t *entry, unsigned int mode, int sync, void *key)
+/* The next device behind @last, which is let go of, that has packets which @transport lets leave. */
+static struct kvmft_net *next_free(const struct kvmft_transport *transport, struct kvmft_net *last)
 {
-	struct kvmft_net *net = container_of(entry, struct kvmft_net, acked_entry);
+	u64 after = last ? last->id : 0;
+	struct kvmft_net *net, *next = NULL;
 
-	/* Pairs with take_all().  There are many reasons why others are woken. */
-	smp_mb();
-	if (kvmft_net_may_send(net))
+	mutex_lock(&nets_lock);
+	list_for_each_entry(net, &nets, node) {
+		if (net->engine && net->engine->transport == transport && net->id > after &&
+		    kvmft_net_may_send(net)) {
+			next = net;
+			kref_get(&next->ref);
+			break;
+		}
+	}
+	mutex_unlock(&nets_lock);
+	if (last)
+		kref_put(&last->ref, net_free);
+	return next;
+}
+
+/* One that has left its session may be on its way out: nobody queues its work then. */
+static void send_later(struct kvmft_net *net)
+{
+	mutex_lock(&nets_lock);
+	if (net->engine)
 		kvmft_net_queue_work(&net->send_work, 0);
-	return 0;
+	mutex_unlock(&nets_lock);
+}
+
+void kvmft_net_acked(const struct kvmft_transport *transport)
+{
+	struct kvmft_net *net = NULL;
+
+	/* Pairs with take_all(): either sees what the other did. */
+	smp_mb();
+	while ((net = next_free(transport, net))) {
+		/* Whoever has its lock may wait for what only the caller can hear. */
+		if (!kvmft_net_try_send(net))
+			send_later(net);
+	}
 }
 
 /*
@@ -340,8 +371,6 @@ static int join(struct kvmft_net *net)
 		net->engine = engine;
 		WRITE_ONCE(net->phase, engine->mode == KVMFT_MODE_RECORD ? KVMFT_NET_RECORD :
 									   KVMFT_NET_REPLAY);
-		init_waitqueue_func_entry(&net->acked_entry, acked);
-		add_wait_queue(&engine->transport->wait, &net->acked_entry);
 	} else if (net->outlived) {
 		WRITE_ONCE(net->phase, KVMFT_NET_LIVE);
 	} else {
@@ -370,8 +399,6 @@ static void set_phase(struct kvmft_net *net, enum kvmft_net_phase phase)
 {
 	mutex_lock(&nets_lock);
 	if (phase != KVMFT_NET_DRAIN) {
-		if (net->engine)
-			remove_wait_queue(&net->engine->transport->wait, &net->acked_entry);
 		net->engine = NULL;
 		net->vm = NULL;
 	}

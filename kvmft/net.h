@@ -151,7 +151,6 @@ struct kvmft_net_queue {
  * @send_work: sends what may leave
  * @held_lock: protects @held
  * @held: packets that may not
- * @acked_entry: queues @send_work when what is held may leave
  */
 struct kvmft_net {
 	struct list_head node;
@@ -180,7 +179,6 @@ struct kvmft_net {
 	struct delayed_work send_work;
 	spinlock_t held_lock; /* see above */
 	struct kvmft_held held;
-	wait_queue_entry_t acked_entry;
 };
 
 int kvmft_net_init(void);
@@ -223,6 +221,9 @@ void kvmft_net_outlive(const struct kvmft_vm *vm);
 
 /* Send what may leave of the devices of @vm, which drain.  Sleeps, for a second at most. */
 void kvmft_net_drain(struct kvmft_vm *vm);
+
+/* The backup of @transport's may have acknowledged more: send what waits for that.  May sleep. */
+void kvmft_net_acked(const struct kvmft_transport *transport);
 
 /*
  * What follows is between net.c, nettx.c, netrx.c and netmem.c; under net->lock, but for the first
@@ -269,6 +270,9 @@ void kvmft_net_drop(struct kvmft_net *net, u64 limit);
 void kvmft_net_announce(struct kvmft_net *net);
 /* Read a packet from the tap.  False: there is none. */
 bool kvmft_net_read_tap(struct kvmft_net *net);
+
+/* What may leave, as @send_work does.  False: somebody has net->lock, which nobody may hold here. */
+bool kvmft_net_try_send(struct kvmft_net *net);
 
 void kvmft_net_transmit_work(struct work_struct *item);
 void kvmft_net_send_work(struct work_struct *item);

@@ -208,16 +208,15 @@ static int send_packet(struct socket *sock, struct kvmft_packet *packet)
 	return sock->ops->sendmsg(sock, &msg, packet->len);
 }
 
-void kvmft_net_send_work(struct work_struct *item)
+/* Under net->lock.  Returns how many packets are not held any more; @sent of them have left. */
+static u64 send_free(struct kvmft_net *net, u64 *sent)
 {
-	struct kvmft_net *net = container_of(to_delayed_work(item), struct kvmft_net, send_work);
+	u64 gone = 0, limit = may_leave(net);
 	struct kvmft_packet *packet;
-	u64 sent = 0, gone = 0, limit;
 	unsigned int nr = 0;
 	int ret;
 
-	mutex_lock(&net->lock);
-	limit = may_leave(net);
+	*sent = 0;
 	while (limit && net->out && nr++ < KVMFT_NET_BUDGET && (packet = first(net, limit))) {
 		ret = send_packet(net->out_sock, packet);
 		if (ret == -EAGAIN || ret == -ENOBUFS) {
@@ -225,7 +224,7 @@ void kvmft_net_send_work(struct work_struct *item)
 			break;
 		}
 		if (ret >= 0)
-			sent++;
+			++*sent;
 		else if (net->engine)
 			count(&net->engine->outputs.dropped);
 		remove_first(net, packet, ret < 0 ? KVMFT_FATE_DROPPED : KVMFT_FATE_SENT);
@@ -236,9 +235,30 @@ void kvmft_net_send_work(struct work_struct *item)
 	/* It may have stopped for want of room. */
 	if (gone && net->phase == KVMFT_NET_LIVE)
 		kvmft_net_queue_work(&net->tx_work, 0);
-	mutex_unlock(&net->lock);
+	return gone;
+}
 
+void kvmft_net_send_work(struct work_struct *item)
+{
+	struct kvmft_net *net = container_of(to_delayed_work(item), struct kvmft_net, send_work);
+	u64 gone, sent;
+
+	mutex_lock(&net->lock);
+	gone = send_free(net, &sent);
+	mutex_unlock(&net->lock);
 	kvmft_net_gone(net, gone, sent);
+}
+
+bool kvmft_net_try_send(struct kvmft_net *net)
+{
+	u64 gone, sent;
+
+	if (!mutex_trylock(&net->lock))
+		return false;
+	gone = send_free(net, &sent);
+	mutex_unlock(&net->lock);
+	kvmft_net_gone(net, gone, sent);
+	return true;
 }
 
 /* Switches learn where the guest's address is now: RFC 903, a reverse ARP request. */

@@ -9,9 +9,6 @@
 #include "sender.h"
 #include "tcp.h"
 
-/* Sending begins so many jiffies after the first byte. */
-#define SEND_DELAY	1
-
 #define fail(ch, ...)	kvmft_transport_fail(&(ch)->transport, __VA_ARGS__)
 
 /* A backup that takes no data, since its ring is full, but replays: it is slow, and that is all. */
@@ -28,7 +25,8 @@ static int send_all(struct kvmft_channel *ch, struct msghdr *msg)
 
 	while (msg_data_left(msg)) {
 		ret = sock_sendmsg(ch->sock, msg);
-		if (ret > 0 || (ret == -EAGAIN && gets_on(ch)))
+		/* A session that ends interrupts who is in KVM_RUN, whatever signals it has blocked. */
+		if (ret > 0 || ((ret == -EAGAIN || ret == -EINTR) && gets_on(ch)))
 			continue;
 		if (ret == -EAGAIN)
 			return fail(ch, -ETIMEDOUT, "the %s takes no data for %u ms", kvmft_peer_name(ch),
@@ -160,6 +158,38 @@ int kvmft_acknowledge(struct kvmft_channel *ch)
 	return ret;
 }
 
+/* Would all that is unsent go to TCP at once? */
+static bool may_send_now(const struct kvmft_channel *ch)
+{
+	const struct kvmft_transport *t = &ch->transport;
+	const struct sock *sk = ch->sock->sk;
+
+	/* Its own hello comes first; and what is over is the sender's. */
+	return ch->out && READ_ONCE(ch->greeted) && !ch->gone && !READ_ONCE(ch->left) &&
+	       !kvmft_is_over(ch) && !kvmft_transport_error(t) && sk_stream_memory_free(sk) &&
+	       sk_stream_wspace(sk) > READ_ONCE(t->log.head) - ch->sent + PAGE_SIZE;
+}
+
+bool kvmft_send_now(struct kvmft_transport *transport)
+{
+	struct kvmft_channel *ch = container_of(transport, struct kvmft_channel, transport);
+	sigset_t all, old;
+	bool may;
+
+	if (!mutex_trylock(&ch->send_lock))
+		return false;
+	may = may_send_now(ch);
+	if (may) {
+		/* Half a message is none: should TCP wait after all, no signal ends that. */
+		sigfillset(&all);
+		sigprocmask(SIG_SETMASK, &all, &old);
+		send_entries(ch);
+		sigprocmask(SIG_SETMASK, &old, NULL);
+	}
+	mutex_unlock(&ch->send_lock);
+	return may;
+}
+
 /* As a courtesy: a peer that does not hear it finds the connection closed. */
 static void send_bye(struct kvmft_channel *ch, u32 reason, const char *text)
 {
@@ -183,6 +213,12 @@ static void send_bye(struct kvmft_channel *ch, u32 reason, const char *text)
 	mutex_unlock(&ch->send_lock);
 }
 
+static bool is_unsent(const struct kvmft_channel *ch)
+{
+	return kvmft_is_primary(ch) &&
+	       READ_ONCE(ch->transport.log.head) != READ_ONCE(ch->sent);
+}
+
 static bool has_work(const struct kvmft_channel *ch)
 {
 	const struct kvmft_transport *t = &ch->transport;
@@ -190,8 +226,9 @@ static bool has_work(const struct kvmft_channel *ch)
 	if (kvmft_is_over(ch) || READ_ONCE(t->error) || READ_ONCE(ch->left))
 		return true;
 	if (kvmft_is_primary(ch))
-		return READ_ONCE(t->log.head) - ch->sent >= KVMFT_SEND_SIZE ||
-		       READ_ONCE(t->urgent) > ch->sent;
+		return READ_ONCE(t->log.head) - READ_ONCE(ch->sent) >= KVMFT_SEND_SIZE ||
+		       READ_ONCE(t->urgent) > READ_ONCE(ch->sent) ||
+		       (READ_ONCE(ch->due) && is_unsent(ch));
 	return READ_ONCE(t->log.head) != READ_ONCE(ch->marked);
 }
 
@@ -218,56 +255,46 @@ static void send_rest(struct kvmft_channel *ch)
  * struct nap - the sender sleeps
  * @entry: in transport.wait, where others are woken, too
  * @ch: whose
- * @first: the first byte to send ends it, too
  */
 struct nap {
 	wait_queue_entry_t entry;
 	struct kvmft_channel *ch;
-	bool first;
 };
-
-static bool is_unsent(const struct kvmft_channel *ch)
-{
-	return kvmft_is_primary(ch) && READ_ONCE(ch->transport.log.head) != ch->sent;
-}
-
-static bool nap_is_over(const struct nap *nap)
-{
-	return has_work(nap->ch) || (nap->first && is_unsent(nap->ch));
-}
 
 static int sender_woken(wait_queue_entry_t *entry, unsigned int mode, int sync, void *key)
 {
 	const struct nap *nap = container_of(entry, struct nap, entry);
 
-	return nap_is_over(nap) ? autoremove_wake_function(entry, mode, sync, key) : 0;
+	return has_work(nap->ch) ? autoremove_wake_function(entry, mode, sync, key) : 0;
 }
 
-static void take_nap(struct kvmft_channel *ch, bool first, long timeout)
+/* What was published has waited. */
+void kvmft_send_due(struct timer_list *timer)
 {
-	struct kvmft_transport *t = &ch->transport;
-	struct nap nap = { .ch = ch, .first = first };
+	struct kvmft_channel *ch = from_timer(ch, timer, flush);
 
-	if (timeout <= 0)
+	/* Pairs with kvmft_transport_published(): it starts this again, or its bytes are seen. */
+	smp_mb();
+	if (!is_unsent(ch))
 		return;
-	init_wait(&nap.entry);
-	nap.entry.func = sender_woken;
-	prepare_to_wait(&t->wait, &nap.entry, TASK_IDLE);
-	/* Pairs with kvmft_transport_published(): either side sees what the other did. */
-	smp_store_mb(t->idle, first && kvmft_is_primary(ch));
-	if (!nap_is_over(&nap))
-		schedule_timeout(timeout);
-	WRITE_ONCE(t->idle, false);
-	finish_wait(&t->wait, &nap.entry);
+	WRITE_ONCE(ch->due, true);
+	wake_up_all(&ch->transport.wait);
 }
 
 /* Until there is enough to send, or what there is has waited, or it is time for a mark. */
 static void wait_for_work(struct kvmft_channel *ch)
 {
-	if (!is_unsent(ch))
-		take_nap(ch, true, READ_ONCE(ch->marked_at) + ch->heartbeat - jiffies);
-	if (is_unsent(ch))
-		take_nap(ch, false, SEND_DELAY);
+	long timeout = READ_ONCE(ch->marked_at) + ch->heartbeat - jiffies;
+	struct nap nap = { .ch = ch };
+
+	if (timeout <= 0)
+		return;
+	init_wait(&nap.entry);
+	nap.entry.func = sender_woken;
+	prepare_to_wait(&ch->transport.wait, &nap.entry, TASK_IDLE);
+	if (!has_work(ch))
+		schedule_timeout(timeout);
+	finish_wait(&ch->transport.wait, &nap.entry);
 }
 
 static void send_log(struct kvmft_channel *ch)
@@ -279,6 +306,8 @@ static void send_log(struct kvmft_channel *ch)
 	do {
 		over = kvmft_is_over(ch);
 		mutex_lock(&ch->send_lock);
+		/* What is published from here on is due again. */
+		smp_store_mb(ch->due, false);
 		ret = kvmft_is_primary(ch) ? send_entries(ch) : 0;
 		if (!ret)
 			ret = send_mark(ch);

@@ -9,6 +9,7 @@
 #include <linux/completion.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/timer.h>
 
 #include <uapi/linux/kvmft.h>
 
@@ -19,8 +20,9 @@
 /* Memory of the ring; all that is published fits into one message. */
 #define KVMFT_CHANNEL_RING	KVMFT_WIRE_ENTRIES_MAX
 
-/* So many bytes in the ring are sent at once; fewer wait a moment. */
+/* So many bytes in the ring are sent at once; fewer so many jiffies after they came. */
 #define KVMFT_SEND_SIZE		16384
+#define KVMFT_SEND_DELAY	1
 
 /**
  * struct kvmft_channel - one end
@@ -35,6 +37,7 @@
  * @running: completed by the sender
  * @accept: see &struct kvmft_channel_config
  * @accept_arg: see there
+ * @acked: see there
  * @greeted: the peer's hello has come, and is accepted; written by the receiver
  * @end: why the session ended, &enum kvmft_end; 0: it has not.  @text is valid then
  * @text: why, for people
@@ -44,7 +47,9 @@
  * @gone: farewell has been said: nothing is sent any more
  * @out: messages sent
  * @in: messages received
- * @sent: primary: bytes of the log sent; written by the sender
+ * @sent: primary: bytes of the log sent; written under @send_lock
+ * @flush: primary: runs since bytes were published
+ * @due: some of them have waited
  * @marked: bytes that the last mark told
  * @marked_at: when that was, in jiffies
  * @heard: when the last valid message came, in jiffies
@@ -67,6 +72,7 @@ struct kvmft_channel {
 	struct completion running;
 	int (*accept)(void *arg, const u8 *instance, const char **why);
 	void *accept_arg;
+	void (*acked)(const struct kvmft_transport *transport);
 	bool greeted;
 	u32 end;
 	char text[KVMFT_WIRE_TEXT_MAX + 1];
@@ -77,6 +83,8 @@ struct kvmft_channel {
 	u64 out;
 	u64 in;
 	u64 sent;
+	struct timer_list flush;
+	bool due;
 	u64 marked;
 	unsigned long marked_at;
 	unsigned long heard;
@@ -114,6 +122,12 @@ static inline bool kvmft_is_over(const struct kvmft_channel *ch)
 
 /* The sender; @data is the end. */
 int kvmft_send_thread(void *data);
+
+/* Primary: so does @flush have it send. */
+void kvmft_send_due(struct timer_list *timer);
+
+/* See &struct kvmft_transport_ops. */
+bool kvmft_send_now(struct kvmft_transport *transport);
 
 /* Backup: what has been put into the ring.  If that is not possible at once, the sender does it. */
 int kvmft_acknowledge(struct kvmft_channel *ch);

@@ -691,6 +691,7 @@ int kvmft_session_pair(struct kvmft_session *session, struct socket *sock,
 		config->accept = join;
 		config->accept_arg = arbiter;
 	}
+	config->acked = kvmft_net_acked;
 	/* Not under the lock: the peer may take its time. */
 	transport = ret ? ERR_PTR(ret) : kvmft_channel_open(sock, config);
 	if (IS_ERR(transport)) {

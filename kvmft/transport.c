@@ -85,10 +85,12 @@ void kvmft_transport_consumed(struct kvmft_transport *transport)
 
 void kvmft_transport_published(struct kvmft_transport *transport)
 {
-	/* Pairs with who sets @idle: either side sees what the other did. */
+	/* Pairs with who sets @idle, and with @flush: either side sees what the other did. */
 	smp_mb();
 	if (READ_ONCE(transport->idle) || kvmft_log_used(&transport->log) >= transport->wake_at)
 		wake_up_all(&transport->wait);
+	if (transport->flush && !timer_pending(transport->flush))
+		mod_timer(transport->flush, jiffies + transport->flush_delay);
 }
 
 u64 kvmft_transport_urge(struct kvmft_transport *transport)
@@ -96,7 +98,8 @@ u64 kvmft_transport_urge(struct kvmft_transport *transport)
 	u64 head = transport->log.head;
 
 	WRITE_ONCE(transport->urgent, head);
-	wake_up_all(&transport->wait);
+	if (!transport->ops->send_now || !transport->ops->send_now(transport))
+		wake_up_all(&transport->wait);
 	return head;
 }
 

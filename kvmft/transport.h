@@ -8,6 +8,7 @@
 #define _KVMFT_TRANSPORT_H
 
 #include <linux/spinlock.h>
+#include <linux/timer.h>
 #include <linux/types.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -23,10 +24,13 @@ struct kvmft_transport;
  *	be put, or are wanted.  Returns its error, or what went wrong in the end.  Sleeps
  * @end: the session has ended, for a reason of &enum kvmft_end and, for people, @text; or NULL.
  *	Does not sleep
+ * @send_now: recording: send all that is published, in the caller's thread; or NULL.  False, and
+ *	nothing is sent, if that would have it wait.  May sleep
  */
 struct kvmft_transport_ops {
 	int (*close)(struct kvmft_transport *transport);
 	void (*end)(struct kvmft_transport *transport, u32 why, const char *text);
+	bool (*send_now)(struct kvmft_transport *transport);
 };
 
 /**
@@ -40,6 +44,8 @@ struct kvmft_transport_ops {
  * @peer_seq: with a channel: entries that the peer has written, or replayed
  * @released: with a channel: bytes of the log whose outputs the primary has released
  * @idle: recording: who reads the log has nothing to do, and wants to know of the first byte
+ * @flush: recording: runs out @flush_delay jiffies after bytes were published, or NULL
+ * @flush_delay: see @flush
  * @urgent: recording: up to here it is waited for that
  * @stalled: recording: the guest waits for who reads the log
  * @wanted: replaying: space in the ring that is waited for, or 0
@@ -62,6 +68,8 @@ struct kvmft_transport {
 	u64 released;
 	u64 urgent;
 	bool idle;
+	struct timer_list *flush;
+	unsigned long flush_delay;
 	bool stalled;
 	size_t wanted;
 	bool stop;
@@ -100,7 +108,7 @@ void kvmft_transport_consumed(struct kvmft_transport *transport);
 /* Recording: the engine has published entries. */
 void kvmft_transport_published(struct kvmft_transport *transport);
 
-/* Recording: all that has been published is to be acknowledged soon; returns how far that is. */
+/* Recording: all that has been published is to be acknowledged soon; how far that is.  May sleep. */
 u64 kvmft_transport_urge(struct kvmft_transport *transport);
 
 /* Recording: the vCPU's thread waits until @cond holds, woken as all are.  0, or -ERESTARTSYS */
