@@ -144,7 +144,8 @@ static int take_mark(struct kvmft_channel *ch)
 	WRITE_ONCE(ch->transport.peer_seq, seq);
 	places(ch, &ahead, &behind);
 	kvmft_lag_update(&ch->lag, ahead, behind, ktime_get_ns());
-	trace_kvmft_mark(ch->transport.id, kvmft_is_primary(ch) ? KVMFT_ROLE_PRIMARY : KVMFT_ROLE_BACKUP,
+	trace_kvmft_mark(ch->transport.id,
+			 kvmft_is_primary(ch) ? KVMFT_ROLE_PRIMARY : KVMFT_ROLE_BACKUP,
 			 READ_ONCE(*ch->transport.seq), seq, bytes);
 	if (!kvmft_is_primary(ch)) {
 		WRITE_ONCE(ch->transport.released, le64_to_cpu(mark->released));
@@ -168,7 +169,8 @@ static int take_bye(struct kvmft_channel *ch, u32 len)
 	if (reason == KVMFT_END_FINISHED && (!kvmft_is_primary(ch) || kvmft_has_end(ch)))
 		return 1;
 	/* It answers a farewell, and has all. */
-	if (kvmft_is_primary(ch) && READ_ONCE(ch->gone) && ch->transport.acked == READ_ONCE(ch->sent))
+	if (kvmft_is_primary(ch) && READ_ONCE(ch->gone) &&
+	    ch->transport.acked == READ_ONCE(ch->sent))
 		return 1;
 	return fail(ch, ch->greeted ? -ESHUTDOWN : -EPROTO, "the %s gives up: %.*s",
 		    kvmft_peer_name(ch), (int)(len - sizeof(*bye)), (const char *)(bye + 1));

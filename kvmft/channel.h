@@ -23,8 +23,8 @@
  *	opened, before it greets back, with @accept_arg; may sleep.  An error, and the reason at
  *	@why; NULL: it may
  * @accept_arg: see there
- * @acked: primary: called by the receiver when the backup may have acknowledged more; may sleep, but
- *	not for long: what the backup says waits meanwhile.  Or NULL
+ * @acked: primary: called by the receiver when the backup may have acknowledged more; may sleep,
+ *	but not for long: what the backup says waits meanwhile.  Or NULL
  * @heartbeat_ms: the peer hears from this side at least this often
  * @timeout_ms: a peer that is silent for so long has failed
  */

@@ -213,7 +213,7 @@ bool kvmft_net_kick(struct kvmft_vm *vm, const struct eventfd_ctx *event)
 	return found;
 }
 
-/* The next device behind @last, which is let go of, that has packets which @transport lets leave. */
+/* The next device behind @last, which is let go of, with packets that @transport lets leave. */
 static struct kvmft_net *next_free(const struct kvmft_transport *transport, struct kvmft_net *last)
 {
 	u64 after = last ? last->id : 0;

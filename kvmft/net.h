@@ -271,7 +271,7 @@ void kvmft_net_announce(struct kvmft_net *net);
 /* Read a packet from the tap.  False: there is none. */
 bool kvmft_net_read_tap(struct kvmft_net *net);
 
-/* What may leave, as @send_work does.  False: somebody has net->lock, which nobody may hold here. */
+/* Send what may leave, as @send_work does.  False: somebody has net->lock. */
 bool kvmft_net_try_send(struct kvmft_net *net);
 
 void kvmft_net_transmit_work(struct work_struct *item);

@@ -25,12 +25,12 @@ static int send_all(struct kvmft_channel *ch, struct msghdr *msg)
 
 	while (msg_data_left(msg)) {
 		ret = sock_sendmsg(ch->sock, msg);
-		/* A session that ends interrupts who is in KVM_RUN, whatever signals it has blocked. */
+		/* A session that ends interrupts who is in KVM_RUN, whatever that blocks. */
 		if (ret > 0 || ((ret == -EAGAIN || ret == -EINTR) && gets_on(ch)))
 			continue;
 		if (ret == -EAGAIN)
-			return fail(ch, -ETIMEDOUT, "the %s takes no data for %u ms", kvmft_peer_name(ch),
-				    jiffies_to_msecs(ch->timeout));
+			return fail(ch, -ETIMEDOUT, "the %s takes no data for %u ms",
+				    kvmft_peer_name(ch), jiffies_to_msecs(ch->timeout));
 		return fail(ch, ret ?: -EPIPE, "the %s can not be reached (error %d)",
 			    kvmft_peer_name(ch), ret ?: -EPIPE);
 	}

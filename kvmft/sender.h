@@ -117,7 +117,8 @@ static inline bool kvmft_has_end(const struct kvmft_channel *ch)
 static inline bool kvmft_is_over(const struct kvmft_channel *ch)
 {
 	/* Pairs with kvmft_transport_close(): what was put before is seen. */
-	return smp_load_acquire(&ch->transport.stop) || (!kvmft_is_primary(ch) && kvmft_has_end(ch));
+	return smp_load_acquire(&ch->transport.stop) ||
+	       (!kvmft_is_primary(ch) && kvmft_has_end(ch));
 }
 
 /* The sender; @data is the end. */

@@ -108,7 +108,7 @@ void kvmft_transport_consumed(struct kvmft_transport *transport);
 /* Recording: the engine has published entries. */
 void kvmft_transport_published(struct kvmft_transport *transport);
 
-/* Recording: all that has been published is to be acknowledged soon; how far that is.  May sleep. */
+/* Recording: what has been published is to be acknowledged soon; how far that is.  May sleep. */
 u64 kvmft_transport_urge(struct kvmft_transport *transport);
 
 /* Recording: the vCPU's thread waits until @cond holds, woken as all are.  0, or -ERESTARTSYS */
