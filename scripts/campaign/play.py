@@ -381,7 +381,8 @@ class Round:
             self.watched.check_complete()
         for problem in self.watched.problems:
             self.problem(problem)
-        self.check(self.watched.left or not self.client, 'no frame of the guest\'s was seen')
+        # A primary may die before its guest has sent anything
+        self.check(self.watched.left or self.watched.others or not self.client, 'no frame of the guest\'s was seen')
 
     def report(self, directory):
         """Keep all that the hosts have said, and what they say now if something hangs."""

@@ -68,8 +68,12 @@ class Trio(Sides):
     # A round
 
     def boot(self):
-        """Boot the hosts that are not up, and wait until they can be given orders."""
+        """Boot the hosts that are not up, on networks that nothing befalls, and wait until they take orders."""
         fresh = [name for name in self.lab.specs if not self.lab.running(name)]
+        # A side's disk is behind one
+        for network in NETWORKS:
+            self.lab.networks.restore(network)
+            self.lab.networks.shape(network, delay=0, jitter=0, loss=0)
         self.lab.boot()
         for name in fresh:
             self.wait(name, '^ready$')
@@ -78,11 +82,8 @@ class Trio(Sides):
                 self.wait(name, '^trace on$')
 
     def begin(self, number=None):
-        """Start a round's two sides, on networks that nothing befalls."""
+        """Start a round's two sides."""
         self.boot()
-        for network in NETWORKS:
-            self.lab.networks.restore(network)
-            self.lab.networks.shape(network, delay=0, jitter=0, loss=0)
         self.round = number or self.round + 1
         self.asked = 0
         self._first = {name: self.lab.skip(name) for name in self.lab.specs}
