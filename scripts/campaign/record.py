@@ -2,6 +2,7 @@
 """A campaign's file: a JSON object a line, for each round that came to its end."""
 
 import collections
+import fcntl
 import json
 
 from .faults import HARMLESS
@@ -22,13 +23,25 @@ def _parse(text, path, number):
 
 
 class Record:
-    """The rounds of one seed; the file may have others'."""
+    """The rounds of one seed; the file may have others'.  alone: no other campaign may write it meanwhile."""
 
-    def __init__(self, path, seed):
+    def __init__(self, path, seed, alone=False):
         self.path = path
         self.seed = seed
         self.rounds = []
+        self._locked = None
+        if alone:
+            self._lock()
         self._read()
+
+    def _lock(self):
+        """Before it is read: a line that another is writing looks like one that was cut short."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._locked = open(self.path, 'ab')
+        try:
+            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RecordError(f'{self.path}: another campaign is writing it: wait, or use another file') from None
 
     def _read(self):
         """Take what is there; a line without its end was being written when the campaign ended, and does not count."""
