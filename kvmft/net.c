@@ -63,18 +63,26 @@ static void net_free(struct kref *ref)
 	kvfree(net);
 }
 
+/* For next_net(). */
+static bool is_of(struct kvmft_net *net, const void *vm)
+{
+	return net->vm == vm;
+}
+
 /*
- * The first device of @vm; or the next one behind @last, which is let go of; NULL: there is none.
- * It can be closed, or leave its guest, at any time.
+ * The first device that @test, which is called under nets_lock with @arg, wants; or the next one
+ * behind @last, which is let go of; NULL: there is none.  It can be closed, or leave its guest, at
+ * any time.
  */
-static struct kvmft_net *next_of(const struct kvmft_vm *vm, struct kvmft_net *last)
+static struct kvmft_net *next_net(bool (*test)(struct kvmft_net *net, const void *arg),
+				  const void *arg, struct kvmft_net *last)
 {
 	u64 after = last ? last->id : 0;
 	struct kvmft_net *net, *next = NULL;
 
 	mutex_lock(&nets_lock);
 	list_for_each_entry(net, &nets, node) {
-		if (net->vm == vm && net->id > after) {
+		if (net->id > after && test(net, arg)) {
 			next = net;
 			kref_get(&next->ref);
 			break;
@@ -108,7 +116,7 @@ static bool take_all(struct kvmft_engine *engine)
 	struct kvmft_net *net = NULL;
 	bool room = true;
 
-	while ((net = next_of(&engine->vcpu->vm, net))) {
+	while ((net = next_net(is_of, &engine->vcpu->vm, net))) {
 		mutex_lock(&net->lock);
 		if (net->engine == engine) {
 			room &= take_kicked(net, engine->progress.bytes);
@@ -213,25 +221,10 @@ bool kvmft_net_kick(struct kvmft_vm *vm, const struct eventfd_ctx *event)
 	return found;
 }
 
-/* The next device behind @last, which is let go of, with packets that @transport lets leave. */
-static struct kvmft_net *next_free(const struct kvmft_transport *transport, struct kvmft_net *last)
+/* For next_net(): it has packets that @transport lets leave. */
+static bool is_free(struct kvmft_net *net, const void *transport)
 {
-	u64 after = last ? last->id : 0;
-	struct kvmft_net *net, *next = NULL;
-
-	mutex_lock(&nets_lock);
-	list_for_each_entry(net, &nets, node) {
-		if (net->engine && net->engine->transport == transport && net->id > after &&
-		    kvmft_net_may_send(net)) {
-			next = net;
-			kref_get(&next->ref);
-			break;
-		}
-	}
-	mutex_unlock(&nets_lock);
-	if (last)
-		kref_put(&last->ref, net_free);
-	return next;
+	return net->engine && net->engine->transport == transport && kvmft_net_may_send(net);
 }
 
 /* One that has left its session may be on its way out: nobody queues its work then. */
@@ -249,7 +242,7 @@ void kvmft_net_acked(const struct kvmft_transport *transport)
 
 	/* Pairs with take_all(): either sees what the other did. */
 	smp_mb();
-	while ((net = next_free(transport, net))) {
+	while ((net = next_net(is_free, transport, net))) {
 		/* Whoever has its lock may wait for what only the caller can hear. */
 		if (!kvmft_net_try_send(net))
 			send_later(net);
@@ -510,7 +503,7 @@ void kvmft_net_release(struct kvmft_vm *vm, enum kvmft_net_phase phase)
 {
 	struct kvmft_net *net = NULL;
 
-	while ((net = next_of(vm, net))) {
+	while ((net = next_net(is_of, vm, net))) {
 		mutex_lock(&net->lock);
 		if (net->vm == vm)
 			change(net, phase);
@@ -533,7 +526,7 @@ void kvmft_net_drain(struct kvmft_vm *vm)
 	unsigned long end = jiffies + DRAIN_TIMEOUT;
 	struct kvmft_net *net = NULL;
 
-	while ((net = next_of(vm, net))) {
+	while ((net = next_net(is_of, vm, net))) {
 		while (has_to_send(net, vm) && time_before(jiffies, end)) {
 			kvmft_net_queue_work(&net->send_work, 0);
 			flush_delayed_work(&net->send_work);
