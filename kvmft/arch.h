@@ -39,6 +39,7 @@ struct kvmft_arch_events {
  * @flags: guest RFLAGS
  * @linear_rip: linear address of the guest's next instruction
  * @regs: fill in what only the vendor knows
+ * @encrypted: is the guest's memory encrypted, so that the host can not read it
  * @set_tsc_offset: the guest's TSC is the host's plus @offset from now on
  */
 struct kvmft_arch_ops {
@@ -50,6 +51,7 @@ struct kvmft_arch_ops {
 	u64 (*flags)(const struct kvm_vcpu *vcpu);
 	u64 (*linear_rip)(const struct kvm_vcpu *vcpu);
 	void (*regs)(const struct kvm_vcpu *vcpu, struct kvmft_regs *regs);
+	bool (*encrypted)(const struct kvm_vcpu *vcpu);
 	void (*set_tsc_offset)(struct kvm_vcpu *vcpu, u64 offset);
 };
 

@@ -66,7 +66,7 @@ void kvmft_engine_end(struct kvmft_engine *engine, enum kvmft_end end, const cha
 
 bool kvmft_engine_may_begin(struct kvmft_engine *engine)
 {
-	const char *reason = kvmft_machine_begin(&engine->vcpu->vm);
+	const char *reason = kvmft_machine_begin(&engine->vcpu->vm, engine->vcpu->arch);
 
 	if (reason)
 		kvmft_engine_end(engine, KVMFT_END_UNSUPPORTED, "%s", reason);

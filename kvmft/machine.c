@@ -29,9 +29,12 @@ struct kvmft_hook *const kvmft_vm_callees[] = {
 };
 
 /* What the VMM or the guest uses already and no log explains; NULL: nothing. */
-static const char *refusal(const struct kvm *kvm, const struct kvm_vcpu *vcpu)
+static const char *refusal(const struct kvm_vcpu *vcpu, const struct kvmft_arch_ops *arch)
 {
-	if (kvm->arch.vm_type != KVM_X86_DEFAULT_VM || vcpu->arch.guest_state_protected)
+	const struct kvm *kvm = vcpu->kvm;
+
+	if (kvm->arch.vm_type != KVM_X86_DEFAULT_VM || vcpu->arch.guest_state_protected ||
+	    arch->encrypted(vcpu))
 		return "its memory or registers are encrypted";
 	if (kvm->arch.hlt_in_guest || kvm->arch.mwait_in_guest || kvm->arch.cstate_in_guest)
 		return "it sleeps without leaving the guest (QEMU's -overcommit cpu-pm=on)";
@@ -57,14 +60,14 @@ static void hide_paravirtual(struct kvm_vcpu *vcpu)
 	vcpu->arch.pv_cpuid.features = 0;
 }
 
-const char *kvmft_machine_begin(const struct kvmft_vm *vm)
+const char *kvmft_machine_begin(const struct kvmft_vm *vm, const struct kvmft_arch_ops *arch)
 {
 	/* KVM_SET_CPUID2 has them as the VMM wants it; once the vCPU has run it changes nothing. */
 	hide_paravirtual(vm->vcpu);
-	return refusal(vm->kvm, vm->vcpu);
+	return refusal(vm->vcpu, arch);
 }
 
-int kvmft_machine_arm(struct kvmft_vm *vm)
+int kvmft_machine_arm(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch)
 {
 	struct kvm_vcpu *vcpu = vm->vcpu;
 	struct kvm *kvm = vm->kvm;
@@ -74,7 +77,7 @@ int kvmft_machine_arm(struct kvmft_vm *vm)
 	if (vcpu->arch.last_vmentry_cpu != -1)
 		return -EBUSY;
 	/* One that is made later ends the session when the guest first uses it. */
-	reason = list_empty(&kvm->ioeventfds) ? refusal(kvm, vcpu) : KVMFT_NO_IOEVENTFD;
+	reason = list_empty(&kvm->ioeventfds) ? refusal(vcpu, arch) : KVMFT_NO_IOEVENTFD;
 	if (reason) {
 		pr_warn("this VM can not be recorded or replayed: %s\n", reason);
 		return -EOPNOTSUPP;

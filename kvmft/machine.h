@@ -19,13 +19,13 @@
  * its inputs.  The caller holds vcpu->mutex; the vCPU has never run.  -EOPNOTSUPP: the
  * machine has what can not be replayed, named in the kernel log; -EBUSY: it has run.
  */
-int kvmft_machine_arm(struct kvmft_vm *vm);
+int kvmft_machine_arm(struct kvmft_vm *vm, const struct kvmft_arch_ops *arch);
 
 /*
  * Before the vCPU's first run, on its thread: what the VMM did since is looked at.  Returns why the
  * machine can not be replayed, or NULL.
  */
-const char *kvmft_machine_begin(const struct kvmft_vm *vm);
+const char *kvmft_machine_begin(const struct kvmft_vm *vm, const struct kvmft_arch_ops *arch);
 
 /* The VM never runs again: KVM_RUN returns -EIO. */
 void kvmft_machine_kill(struct kvmft_vm *vm);

@@ -452,6 +452,12 @@ static const struct kvmft_arch_events *svm_events(void)
 }
 
 /* Of a guest that runs no guest of its own: there the offsets add up. */
+/* SEV's bit is there from the vCPU's creation, and KVM's vm_type may be the usual one with it. */
+static bool svm_encrypted(const struct kvm_vcpu *vcpu)
+{
+	return vmcb_of(vcpu)->control.nested_ctl & SVM_NESTED_CTL_SEV_ENABLE;
+}
+
 static void set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
 {
 	vcpu->arch.l1_tsc_offset = offset;
@@ -469,5 +475,6 @@ const struct kvmft_arch_ops kvmft_svm_ops = {
 	.flags = svm_flags,
 	.linear_rip = linear_rip,
 	.regs = svm_regs,
+	.encrypted = svm_encrypted,
 	.set_tsc_offset = set_tsc_offset,
 };

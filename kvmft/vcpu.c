@@ -494,7 +494,7 @@ int kvmft_vcpu_set_engine(struct kvmft_vcpu *vcpu, const struct kvmft_engine_ops
 	if (!vcpu->engine) {
 		/* From here on: what came before, kvmft_machine_arm() sees. */
 		WRITE_ONCE(vcpu->unsupported, NULL);
-		ret = kvmft_machine_arm(&vcpu->vm);
+		ret = kvmft_machine_arm(&vcpu->vm, vcpu->arch);
 	}
 	if (!ret) {
 		vcpu->context = context;
