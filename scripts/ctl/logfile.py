@@ -58,7 +58,7 @@ def _read_block(file, seq, offset):
         raise LogError(seq, offset, 'the header of a block is damaged')
     data = file.read(size)
     if len(data) < size:
-        raise LogError(seq, offset, f'the file ends {size - len(data)} bytes before its block')
+        raise LogError(seq, offset, f'the file ends {size - len(data)} bytes before its block does')
     if crc != codec.crc32c(data, codec.crc32c(header[:20] + bytes(4))):
         raise LogError(seq, offset, 'a block is damaged: its checksum does not match')
     if first != seq:
