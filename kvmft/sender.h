@@ -49,7 +49,7 @@
  * @in: messages received
  * @sent: primary: bytes of the log sent; written under @send_lock
  * @flush: primary: runs since bytes were published
- * @due: some of them have waited
+ * @due: some of them have waited; set by @flush, cleared by the sender
  * @marked: bytes that the last mark told
  * @marked_at: when that was, in jiffies
  * @heard: when the last valid message came, in jiffies

@@ -451,13 +451,13 @@ static const struct kvmft_arch_events *svm_events(void)
 	return &zen_events;
 }
 
-/* Of a guest that runs no guest of its own: there the offsets add up. */
 /* SEV's bit is there from the vCPU's creation, and KVM's vm_type may be the usual one with it. */
 static bool svm_encrypted(const struct kvm_vcpu *vcpu)
 {
 	return vmcb_of(vcpu)->control.nested_ctl & SVM_NESTED_CTL_SEV_ENABLE;
 }
 
+/* Of a guest that runs no guest of its own: there the offsets add up. */
 static void set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
 {
 	vcpu->arch.l1_tsc_offset = offset;
